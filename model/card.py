@@ -1,0 +1,96 @@
+"""Model card: `personadual.json`, which lies in a checkpoint's folder and travels with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from model.decision import Calibration
+from model.errors import CardInvalid
+from model.mode import Tags
+from model.prompt import PromptForm
+
+FILE_NAME = "personadual.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a checkpoint says of itself; the defaults stand for a checkpoint without a card.
+
+    `reasons`: it reasons before `<answer>` (design 4.2). `control_strings`: texts that its
+    tokenizer turns into control tokens, read from `tokenizer.json` and not part of the file.
+    """
+
+    format: Literal[1] = 1
+    tags: Tags = field(default_factory=Tags)
+    prompt: PromptForm = field(default_factory=PromptForm)
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    reasons: bool = True
+    calibration: Calibration = field(default_factory=Calibration)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    control_strings: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        content = asdict(self)
+        del content["control_strings"]
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+for _part in (Card, Tags, PromptForm, Calibration):
+    # pydantic reads the same frozen dataclasses that the rest of the code uses.
+    _part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[attr-defined]
+_CARD = TypeAdapter(Card)
+
+
+def parse_card(text: str | bytes) -> Card:
+    """Read the content of a card file.
+
+    Raises:
+        CardInvalid: it is not JSON, or a field is unknown or wrong; `field` names it.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise CardInvalid(f"{FILE_NAME} is not JSON: {error}") from error
+    if isinstance(content, dict) and "control_strings" in content:
+        raise CardInvalid(f"{FILE_NAME}: control_strings: unknown field", field="control_strings")
+    try:
+        return _CARD.validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "(the whole)"
+        raise CardInvalid(f"{FILE_NAME}: {where}: {first['msg']}", field=where) from error
+
+
+def load_card(folder: Path) -> tuple[Card, str | None]:
+    """The card of a checkpoint folder, and a warning where defaults stand in for it.
+
+    Raises:
+        CardInvalid: the card is malformed.
+    """
+    path = folder / FILE_NAME
+    warning = None
+    if path.is_file():
+        card = parse_card(path.read_bytes())
+    else:
+        card = Card()
+        warning = f"no {FILE_NAME} with the checkpoint: default tags, prompt and calibration"
+    return replace(card, control_strings=_control_strings(folder)), warning
+
+
+def save_card(card: Card, folder: Path) -> None:
+    (folder / FILE_NAME).write_text(card.to_json(), encoding="utf-8")
+
+
+def _control_strings(folder: Path) -> tuple[str, ...]:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return ()
+    added = json.loads(path.read_text(encoding="utf-8")).get("added_tokens", [])
+    return tuple(token["content"] for token in added)

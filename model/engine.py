@@ -1,0 +1,63 @@
+"""Engine: the port behind which a language model answers OpenAI requests.
+
+`model.vllm` is the adapter for vLLM's server. A fake of the tests speaks the same protocol over
+HTTP behind the same adapter, so this port has one implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+from model.mode import TagIds, Tags
+
+Body = Mapping[str, Any]
+
+
+class EngineStream(Protocol):
+    """An accepted streaming request: events until the engine is done.
+
+    `close` frees the engine's request at once; it is safe to call twice and after the end.
+    """
+
+    def events(self) -> AsyncIterator[list[bytes]]:
+        """Payloads of `data:` events, without `[DONE]`, as many as one read brought.
+
+        Raises:
+            EngineBroken: the stream ended without `[DONE]`.
+            EngineTimeout: nothing came for too long.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """Raises `EngineUnavailable`, `EngineTimeout`, `EngineRejected` or `EngineBroken`.
+
+    Cancelling any call closes its connection, upon which the engine drops the request.
+    """
+
+    async def complete(self, body: Body) -> dict[str, Any]:
+        """Answer a chat completion that is not streamed."""
+        ...
+
+    async def stream(self, body: Body) -> EngineStream:
+        """Open a streamed chat completion: returns once the engine has accepted it."""
+        ...
+
+    async def models(self) -> list[dict[str, Any]]:
+        """What the engine serves, as OpenAI model objects."""
+        ...
+
+    async def tag_ids(self, tags: Tags) -> TagIds:
+        """Both tags in the vocabulary of the served checkpoint."""
+        ...
+
+    async def has_gate(self) -> bool:
+        """Whether the engine decides modes; costs no token where it does."""
+        ...
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...

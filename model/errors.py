@@ -1,0 +1,105 @@
+"""Every expected failure, as one tree. Only `app.errors` knows which HTTP status a leaf has.
+
+PersonaDualError
+├── InvalidRequest            what a caller sent is wrong; `field` names the place
+│   └── TooLarge              the body is over the limit
+├── NotFound                  what the caller names does not exist
+│   ├── UnknownModel
+│   └── UnknownPersona
+├── StoreUnavailable          Redis does not answer
+├── EngineError               the engine did not give what we asked for
+│   ├── EngineUnavailable     no connection, or it is overloaded
+│   ├── EngineTimeout         it did not answer in time
+│   ├── EngineRejected        it refused the request; carries its status and error object
+│   └── EngineBroken          it answered what no engine should (not JSON, cut stream)
+├── ClientGone                the caller left; nobody reads an answer
+├── CardInvalid               `personadual.json` is malformed; `field` names the place
+├── CheckpointInvalid         the checkpoint folder cannot be used
+└── StartFailed               the service cannot start: a port, a binary, memory, a child
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class PersonaDualError(Exception):
+    """Root of the tree. `code` is stable and is what programs should compare."""
+
+    code = "internal_error"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class InvalidRequest(PersonaDualError):
+    code = "invalid_request"
+
+
+class TooLarge(InvalidRequest):
+    code = "body_too_large"
+
+
+class NotFound(PersonaDualError):
+    code = "not_found"
+
+
+class UnknownModel(NotFound):
+    code = "model_not_found"
+
+
+class UnknownPersona(NotFound):
+    code = "persona_not_found"
+
+
+class StoreUnavailable(PersonaDualError):
+    code = "store_unavailable"
+
+
+class EngineError(PersonaDualError):
+    code = "engine_error"
+
+
+class EngineUnavailable(EngineError):
+    code = "engine_unavailable"
+
+
+class EngineTimeout(EngineError):
+    code = "engine_timeout"
+
+
+class EngineBroken(EngineError):
+    code = "engine_broken"
+
+
+class EngineRejected(EngineError):
+    """The engine's own 4xx. `status` and `error` are what it said, for the caller to read."""
+
+    code = "engine_rejected"
+
+    def __init__(self, status: int, error: Mapping[str, object]) -> None:
+        field = error.get("param")
+        super().__init__(
+            str(error.get("message") or f"the engine answered {status}"),
+            field=field if isinstance(field, str) else None,
+        )
+        self.status = status
+        self.error = error
+
+
+class ClientGone(PersonaDualError):
+    code = "client_gone"
+
+
+class CardInvalid(PersonaDualError):
+    code = "card_invalid"
+
+
+class CheckpointInvalid(PersonaDualError):
+    code = "checkpoint_invalid"
+
+
+class StartFailed(PersonaDualError):
+    code = "start_failed"

@@ -1,0 +1,88 @@
+"""The gate's rule on tensors: which token may come next while a reply opens with its tag.
+
+Pure: torch and our own words, nothing of vLLM. Both adapters call `TagRule.steer` with the rows
+that are still within a tag; how they know those rows is their own business.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from model.decision import Calibration
+from model.mode import TagIds
+
+UNDECIDED, GENERAL, PERSONALIZED = -1, 0, 1
+"""What a row has taken so far; `GENERAL` and `PERSONALIZED` also index the tag table."""
+
+
+class TagRule:
+    """Both tags as a table `[2, L]`, and the rule that walks it.
+
+    Args:
+        ids: both tags in the vocabulary of the engine's tokenizer.
+        calibration: of the checkpoint's card.
+        device: where the logits live.
+    """
+
+    def __init__(self, ids: TagIds, calibration: Calibration, device: torch.device) -> None:
+        self.ids = ids
+        self.calibration = calibration
+        lengths = [len(ids.general), len(ids.personalized)]
+        table = torch.full((2, max(lengths)), -1, dtype=torch.int64)
+        table[GENERAL, : lengths[0]] = torch.tensor(ids.general)
+        table[PERSONALIZED, : lengths[1]] = torch.tensor(ids.personalized)
+        self._table = table.to(device)
+        self._lengths = torch.tensor(lengths, device=device)
+
+    def steer(
+        self,
+        logits: torch.Tensor,
+        rows: torch.Tensor,
+        steps: torch.Tensor,
+        taken: torch.Tensor,
+        bounds: torch.Tensor,
+    ) -> torch.Tensor:
+        """Allow one token alone in each row that is within a tag, and decide where tags part.
+
+        Rows whose tag is complete, and rows in which the only right token is forbidden already
+        (a grammar came first), stay as they are: the gate never revives a token.
+
+        Args:
+            logits: `[N, V]`, changed in place.
+            rows: `[R]` rows of `logits` that are gated.
+            steps: `[R]` index of the token that this step samples, counted from the reply's start.
+            taken: `[R]` what each row took at the parting index; read behind that index alone.
+            bounds: `[R]` the score from which on a row is personalised (`Dial.bound`).
+
+        Returns:
+            `[R]` what each row has taken after this step.
+        """
+        general_id, personalized_id = self.ids.rivals()
+        # log_softmax subtracts the same number from both, so raw logits give the same difference.
+        lead = logits[rows, personalized_id].double() - logits[rows, general_id].double()
+        score = lead * self.calibration.slope + self.calibration.intercept
+        # Not a number (both ids forbidden) compares false and falls to general.
+        is_personalized = (score >= bounds) & ~torch.isposinf(bounds) | torch.isneginf(bounds)
+        chosen = torch.where(is_personalized, PERSONALIZED, GENERAL)
+        decided = torch.where(steps == self.ids.parting, chosen, taken)
+        taken = torch.where(steps < self.ids.parting, UNDECIDED, decided)
+
+        tag = taken.clamp(min=GENERAL)
+        is_within = (steps >= 0) & (steps < self._lengths[tag])
+        allowed = self._table[tag, steps.clamp(0, self._table.shape[1] - 1)].clamp(min=0)
+        kept = logits[rows, allowed]
+        is_steered = is_within & ~torch.isneginf(kept)
+        mask = logits.new_zeros((len(rows), logits.shape[1]))
+        mask.masked_fill_(is_steered[:, None], float("-inf")).scatter_(1, allowed[:, None], 0.0)
+        logits[rows] += mask
+        return taken
+
+    def read(self, output_ids: list[int]) -> int:
+        """What a reply with these output ids has taken; `UNDECIDED` where they do not tell."""
+        parting = self.ids.parting
+        if len(output_ids) <= parting:
+            return UNDECIDED
+        rivals = self.ids.rivals()
+        return rivals.index(output_ids[parting]) if output_ids[parting] in rivals else UNDECIDED
+
+

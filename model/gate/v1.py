@@ -1,0 +1,90 @@
+"""The gate for vLLM's V1 model runner (CPU, and CUDA where the second runner lacks a feature)."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from vllm.v1.sample.logits_processor.builtin import process_dict_updates
+from vllm.v1.sample.logits_processor.interface import BatchUpdate, LogitsProcessor
+
+from model.decision import Dial
+from model.gate.rule import UNDECIDED, TagRule
+
+if TYPE_CHECKING:
+    from vllm.sampling_params import SamplingParams
+
+
+@dataclass(slots=True)
+class _Row:
+    """One gated reply. `output_ids` is vLLM's own running list, not a copy."""
+
+    bound: float
+    output_ids: list[int]
+    taken: int = UNDECIDED
+
+
+class GateV1(LogitsProcessor):
+    """Keeps the replies that are still within their tag, and forgets each one after it.
+
+    The length of a reply's output list says where it stands, also under async scheduling, where
+    its last entries may be placeholders (-1), and during chunked prefill, where the sampled token
+    is thrown away and the list does not grow. What a reply took we remember ourselves; the list's
+    entries are read only for a reply that comes back after a preemption.
+    """
+
+    def __init__(self, rule: TagRule) -> None:
+        self._rule = rule
+        self._rows: dict[int, _Row] = {}
+
+    def is_argmax_invariant(self) -> bool:
+        return False
+
+    def update_state(self, batch_update: BatchUpdate | None) -> None:
+        process_dict_updates(self._rows, batch_update, self._admit)
+
+    def apply(self, logits: torch.Tensor) -> torch.Tensor:
+        if not self._rows:
+            return logits
+        steps = []
+        for index, row in list(self._rows.items()):
+            step = len(row.output_ids)
+            if row.taken == UNDECIDED and step > self._rule.ids.parting:
+                row.taken = self._rule.read(row.output_ids)
+            if row.taken == UNDECIDED and step > self._rule.ids.parting or self._is_over(row, step):
+                del self._rows[index]
+            else:
+                steps.append(step)
+        if self._rows:
+            self._steer(logits, steps)
+        return logits
+
+    def _admit(
+        self, params: SamplingParams, _prompt_ids: list[int] | None, output_ids: list[int]
+    ) -> _Row | None:
+        dial = Dial.from_arguments(params.extra_args)
+        if dial is None:
+            return None
+        # One uniform number a reply: with the request's seed, so that a seed repeats the decision.
+        draw = random.Random(params.seed).random()
+        return _Row(dial.bound(self._rule.calibration, draw), output_ids)
+
+    def _is_over(self, row: _Row, step: int) -> bool:
+        lengths = (len(self._rule.ids.general), len(self._rule.ids.personalized))
+        return row.taken != UNDECIDED and step >= lengths[row.taken]
+
+    def _steer(self, logits: torch.Tensor, steps: list[int]) -> None:
+        rows, device = list(self._rows.values()), logits.device
+        taken = self._rule.steer(
+            logits,
+            torch.tensor(list(self._rows), device=device),
+            torch.tensor(steps, device=device),
+            torch.tensor([row.taken for row in rows], device=device),
+            torch.tensor([row.bound for row in rows], device=device, dtype=torch.float64),
+        )
+        if self._rule.ids.parting in steps:
+            # The only copy to the host in a reply's life, at its one decision.
+            for row, mode in zip(rows, taken.tolist(), strict=True):
+                row.taken = mode

@@ -1,0 +1,76 @@
+"""Mode and tags: the two ways of answering, and the literal text that opens each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """A way of answering: without the persona, or with it."""
+
+    GENERAL = "general"
+    PERSONALIZED = "personalized"
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """The text that opens each mode (paper, section 3.1), line break included.
+
+    Raises:
+        ValueError: a tag is empty, or one opens the other, so that no reply could tell them apart.
+    """
+
+    general: str = "[General_mode]\n"
+    personalized: str = "[Personalized_mode]\n"
+
+    def __post_init__(self) -> None:
+        visible = [self.general.strip(), self.personalized.strip()]
+        if not all(visible):
+            raise ValueError("a tag must hold visible text")
+        if visible[0].startswith(visible[1]) or visible[1].startswith(visible[0]):
+            raise ValueError("one tag must not be the beginning of the other")
+
+    def __getitem__(self, mode: Mode) -> str:
+        return self.general if mode is Mode.GENERAL else self.personalized
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self.general, self.personalized))
+
+
+@dataclass(frozen=True, slots=True)
+class TagIds:
+    """Both tags as vocabulary ids of one tokenizer, `[L]` each.
+
+    `parting` is the index of the first id in which they differ: the place of the decision.
+
+    Raises:
+        ValueError: a tag has no ids, or one is the beginning of the other.
+    """
+
+    general: tuple[int, ...]
+    personalized: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.parting >= min(len(self.general), len(self.personalized)):
+            raise ValueError("the ids of one tag are the beginning of the other's")
+
+    @property
+    def parting(self) -> int:
+        pairs = zip(self.general, self.personalized, strict=False)
+        return next(
+            (index for index, (general, personalized) in enumerate(pairs) if general != personalized),
+            min(len(self.general), len(self.personalized)),
+        )
+
+    @property
+    def longest(self) -> int:
+        return max(len(self.general), len(self.personalized))
+
+    def __getitem__(self, mode: Mode) -> tuple[int, ...]:
+        return self.general if mode is Mode.GENERAL else self.personalized
+
+    def rivals(self) -> tuple[int, int]:
+        """The two ids at the parting index, general first: one of them is the decision."""
+        return self.general[self.parting], self.personalized[self.parting]

