@@ -19,6 +19,8 @@ MODE_ARGUMENT = "personadual_mode"
 THRESHOLD_ARGUMENT = "personadual_threshold"
 DECISION_ARGUMENT = "personadual_decision"
 GATE_ARGUMENTS = (MODE_ARGUMENT, THRESHOLD_ARGUMENT, DECISION_ARGUMENT)
+GATED_KEY = "personadual_gated"
+"""Among the chat-template arguments: tells the engine that a grammar begins behind the tag."""
 GREETING = "handshake"
 """A value of `personadual_mode` that every gate refuses: how a gateway learns that one is there."""
 

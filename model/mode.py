@@ -38,6 +38,11 @@ class Tags:
     def __iter__(self) -> Iterator[str]:
         return iter((self.general, self.personalized))
 
+    def parted(self, text: str) -> Mode | None:
+        """The one mode whose tag `text` begins; None where it begins both tags, or none."""
+        begun = [mode for mode in Mode if text and self[mode].startswith(text)]
+        return begun[0] if len(begun) == 1 else None
+
 
 @dataclass(frozen=True, slots=True)
 class TagIds:

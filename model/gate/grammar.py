@@ -16,10 +16,10 @@ from vllm.reasoning import ReasoningParserManager
 from vllm.reasoning.identity_reasoning_parser import IdentityReasoningParser
 
 from model.card import load_card
+from model.decision import GATED_KEY
 from model.reply import OPEN
 
 NAME = "personadual"
-GATED_KEY = "personadual_gated"
 # The marker and the tags take a few tokens; a little more text than that is decoded per step.
 _WINDOW = 24
 

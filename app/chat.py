@@ -1,0 +1,214 @@
+"""The use case: one chat request, from persona to reply. Knows no HTTP and no Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from app.errors import to_http
+from app.metrics import Metrics
+from app.personas import PersonaCache
+from app.plan import PersonaChoice, PersonaUse, Plan, choose_persona, make_plan
+from app.replies import StreamReader, read_decision, read_whole
+from app.schemas import ChatRequest
+from app.served import ServedModel
+from app.settings import Settings
+from model.decision import Decision
+from model.engine import Engine, EngineStream
+from model.errors import EngineBroken, EngineUnavailable, PersonaDualError, StoreUnavailable
+from model.mode import Mode
+from model.persona import PersonaStatus
+
+Json = dict[str, Any]
+T = TypeVar("T")
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Tells our own time from the engine's."""
+
+    begun: float = field(default_factory=time.perf_counter)
+    engine_s: float = 0.0
+
+    @contextmanager
+    def engine(self) -> Iterator[None]:
+        asked = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.engine_s += time.perf_counter() - asked
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.perf_counter() - self.begun
+
+    @property
+    def own_s(self) -> float:
+        return self.elapsed_s - self.engine_s
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A chat request as it came: checked, raw, and what stands beside the body."""
+
+    request: ChatRequest
+    raw: Mapping[str, Any]
+    persona_header: str | None
+    watch: Stopwatch
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A whole answer; `decision` is the first choice's."""
+
+    json: Json
+    decision: Decision
+    persona: PersonaUse
+
+
+class Chat:
+    """Answers chat requests with one engine, one store and one set of settings."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        served: ServedModel,
+        personas: PersonaCache,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> None:
+        self._engine = engine
+        self._served = served
+        self._personas = personas
+        self._metrics = metrics
+        self._settings = settings
+
+    async def answer(self, asked: Asked) -> Answered:
+        """Answer at once.
+
+        Raises:
+            PersonaDualError: what was asked is wrong, or the store or the engine is away.
+        """
+        plan, given = await self._decided(asked)
+        with asked.watch.engine():
+            answer = await self._ask(self._engine.complete(plan.body()))
+        shown, decisions = read_whole(answer, plan, self._settings.reasoning_field, given)
+        for decision in decisions:
+            self._count_decision(plan, decision)
+        self._count_end(plan, decisions[0].mode, asked.watch, answer.get("usage"))
+        return Answered(shown, decisions[0], plan.persona)
+
+    async def open(self, asked: Asked) -> AsyncIterator[bytes]:
+        """Open a streamed answer: what can be refused is refused here, before the first byte."""
+        plan, given = await self._decided(asked)
+        with asked.watch.engine():
+            stream = await self._ask(self._engine.stream(plan.body()))
+        return self._relay(stream, plan, given, asked.watch)
+
+    async def decide(self, asked: Asked) -> tuple[Decision, Plan, Json]:
+        """Take the decision alone; also the engine's token counts."""
+        plan = await self._plan(asked)
+        if not plan.served.has_gate:
+            raise EngineUnavailable("the engine has no PersonaDual gate, so it decides no modes")
+        decision, usage = await self._probe(plan, asked.watch)
+        self._count_decision(plan, decision)
+        return decision, plan, usage
+
+    async def _decided(self, asked: Asked) -> tuple[Plan, Decision | None]:
+        """The plan, and its decision where that has to come before the answer."""
+        plan = await self._plan(asked)
+        if not plan.is_probed:
+            return plan, None
+        decision, _usage = await self._probe(plan, asked.watch)
+        if decision.mode is None:
+            return plan, None
+        return plan.decided(decision.mode), decision
+
+    async def _plan(self, asked: Asked) -> Plan:
+        choice = choose_persona(asked.request, asked.persona_header)
+        with asked.watch.engine():
+            served = await self._served.get()
+        persona = await self._persona(choice)
+        return make_plan(asked.request, asked.raw, served, self._settings, choice, persona)
+
+    async def _persona(self, choice: PersonaChoice) -> PersonaUse:
+        if choice.id is None:
+            return PersonaUse.of(choice, None)
+        try:
+            persona = await self._personas.get((self._settings.tenant, choice.id))
+        except StoreUnavailable:
+            if self._settings.when_store_away == "refuse":
+                raise
+            return PersonaUse(PersonaStatus.UNAVAILABLE, choice.id)
+        return PersonaUse.of(choice, persona)
+
+    async def _probe(self, plan: Plan, watch: Stopwatch) -> tuple[Decision, Json]:
+        with watch.engine():
+            answer = await self._ask(self._engine.complete(plan.probe()))
+        served = plan.served
+        try:
+            choice = answer["choices"][0]
+            text, entries = choice["message"]["content"] or "", choice["logprobs"]["content"]
+        except (KeyError, IndexError, TypeError) as error:
+            raise EngineBroken("the engine's answer is not a chat completion") from error
+        mode = served.card.tags.parted(text)
+        calibration = served.card.calibration
+        decision = read_decision(mode, plan.source, entries, served.tag_ids, calibration)
+        return decision, answer.get("usage") or {}
+
+    async def _relay(
+        self, stream: EngineStream, plan: Plan, given: Decision | None, watch: Stopwatch
+    ) -> AsyncIterator[bytes]:
+        decisions: list[Decision] = []
+
+        def note(decision: Decision) -> None:
+            decisions.append(decision)
+            self._count_decision(plan, decision)
+
+        reader = StreamReader(plan, self._settings.reasoning_field, note, given)
+        is_first = True
+        try:
+            async for payloads in stream.events():
+                shown = b"".join([reader.read(payload) for payload in payloads])
+                if shown:
+                    yield shown
+                if is_first and reader.has_text:
+                    is_first = False
+                    self._count_first_text(plan, decisions[0].mode, watch)
+            yield DONE
+        except PersonaDualError as error:
+            yield to_http(error).to_event()
+        finally:
+            stream.close()
+            mode = decisions[0].mode if decisions else None
+            self._count_end(plan, mode, watch, reader.usage)
+
+    async def _ask(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except EngineUnavailable:
+            self._served.forget()
+            raise
+
+    def _count_decision(self, plan: Plan, decision: Decision) -> None:
+        if plan.is_counted:
+            self._metrics.count_decision(decision, plan.persona.status)
+
+    def _count_first_text(self, plan: Plan, mode: Mode | None, watch: Stopwatch) -> None:
+        if plan.is_counted and mode is not None:
+            self._metrics.first_token_seconds.labels(mode).observe(watch.elapsed_s)
+
+    def _count_end(
+        self, plan: Plan, mode: Mode | None, watch: Stopwatch, usage: Mapping[str, Any] | None
+    ) -> None:
+        if not plan.is_counted or mode is None:
+            return
+        self._metrics.request_seconds.labels(mode).observe(watch.elapsed_s)
+        if usage:
+            self._metrics.count_tokens(
+                mode, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+            )

@@ -1,0 +1,112 @@
+"""The one table that knows HTTP: which status an error of our tree has, and how it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from model.errors import (
+    ClientGone,
+    EngineBroken,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+    InvalidRequest,
+    NotFound,
+    PersonaDualError,
+    StoreUnavailable,
+    TooLarge,
+)
+
+RETRY_AFTER_S = 2
+MAX_MESSAGE_CHARS = 500
+JSON = "application/json"
+
+# First match wins: leaves stand before their parents.
+_STATUS: tuple[tuple[type[PersonaDualError], int, str], ...] = (
+    (TooLarge, 413, "invalid_request_error"),
+    (InvalidRequest, 400, "invalid_request_error"),
+    (NotFound, 404, "invalid_request_error"),
+    (StoreUnavailable, 503, "service_unavailable_error"),
+    (EngineUnavailable, 503, "service_unavailable_error"),
+    (EngineTimeout, 504, "timeout_error"),
+    (EngineBroken, 502, "api_error"),
+    (ClientGone, 499, "client_gone"),
+)
+_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpError:
+    """An OpenAI error object and its status."""
+
+    status: int
+    message: str
+    type: str
+    code: str
+    param: str | None = None
+
+    def to_json(self) -> bytes:
+        return orjson.dumps(
+            {
+                "error": {
+                    "message": self.message[:MAX_MESSAGE_CHARS],
+                    "type": self.type,
+                    "param": self.param,
+                    "code": self.code,
+                }
+            }
+        )
+
+    def to_event(self) -> bytes:
+        """The final event of a stream that fails after its first byte."""
+        return b"data: " + self.to_json() + b"\n\n"
+
+    def to_response(self) -> Response:
+        headers = {"x-should-retry": "false"} if self.status < 429 else {}
+        if self.status == 503:
+            headers["Retry-After"] = str(RETRY_AFTER_S)
+        return Response(self.to_json(), self.status, headers, JSON)
+
+
+def to_http(error: PersonaDualError) -> HttpError:
+    """Find the status of an error."""
+    if isinstance(error, EngineRejected):
+        return _relay(error)
+    for kind, status, type_ in _STATUS:
+        if isinstance(error, kind):
+            return HttpError(status, error.message, type_, error.code, error.field)
+    return HttpError(500, "the gateway failed; its log knows more", "api_error", "internal_error")
+
+
+def of_status(status: int, message: str) -> HttpError:
+    """What the framework itself refuses: an unknown path, a wrong method."""
+    return HttpError(status, message, "invalid_request_error", _OF_STATUS.get(status, "http_error"))
+
+
+def from_validation(error: ValidationError, root: str = "") -> InvalidRequest:
+    """Name the first wrong field; nothing of its value is repeated."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    # Names of union members and of types in between are pydantic's words, not the caller's.
+    parts = [str(part) for part in first["loc"] if "[" not in str(part)]
+    field = ".".join([root, *parts] if root else parts) or "body"
+    return InvalidRequest(f"{field}: {first['msg']}", field=field)
+
+
+def _relay(error: EngineRejected) -> HttpError:
+    """The engine's own refusal, in OpenAI's words: `code` is a string, schema errors are 400."""
+    status = 400 if error.status == 422 else error.status
+    if status in (401, 403):
+        # The engine refuses our key, not the caller's.
+        return HttpError(502, "the engine refuses the gateway's key", "api_error", "engine_key")
+    code = "context_length_exceeded" if _is_too_long(error.error) else "invalid_request"
+    return HttpError(status, error.message, "invalid_request_error", code, error.field)
+
+
+def _is_too_long(error: Any) -> bool:
+    """vLLM names the parameter, not the cause; its sentence is all there is to tell one by."""
+    return "maximum context length" in str(error.get("message", ""))

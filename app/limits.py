@@ -1,0 +1,154 @@
+"""Limits at the edge: body size, callers that leave, requests in flight. Pure ASGI, no wrapping.
+
+Starlette's `BaseHTTPMiddleware` costs 75 us a streamed chunk and hides disconnects, so this is
+one plain ASGI class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.chat import Stopwatch
+from app.errors import to_http
+from app.metrics import Metrics, Rejection, Route
+from model.errors import ClientGone, TooLarge
+
+T = TypeVar("T")
+
+_CLEAN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+# A caller that is refused in the middle of its upload reads the answer only after it has sent
+# all; beyond this many times the limit it is cut off.
+DRAIN_FACTOR = 4
+
+_ROUTES = (
+    ("/v1/chat/completions", Route.CHAT),
+    ("/v1/mode", Route.MODE),
+    ("/v1/models", Route.MODELS),
+    ("/v1/personas", Route.PERSONAS),
+    ("/health", Route.HEALTH),
+    ("/metrics", Route.METRICS),
+)
+
+
+def route_of(path: str) -> Route:
+    """The label of a path: one of few, whatever the caller asks for."""
+    for prefix, route in _ROUTES:
+        if path == prefix or path.startswith(prefix + "/"):
+            return route
+    return Route.OTHER
+
+
+class Edge:
+    """Gives every request an id and a stopwatch, bounds its body, counts it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        watch = Stopwatch()
+        scope.setdefault("state", {})["watch"] = watch
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers.get(b"x-request-id"))
+        status = 499
+
+        async def send_counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                overhead_ms = f"{watch.own_s * 1000:.2f}".encode()
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id),
+                    (b"x-personadual-overhead-ms", overhead_ms),
+                ]
+            await send(message)
+
+        body = _Body(receive, self._max_body_bytes)
+        with self._metrics.inflight.track_inprogress():
+            try:
+                if int(headers.get(b"content-length") or 0) > self._max_body_bytes:
+                    await self._refuse(body, scope, send_counted)
+                else:
+                    await self._app(scope, body.receive, send_counted)
+            finally:
+                route = route_of(scope["path"])
+                self._metrics.requests.labels(route, str(status)).inc()
+
+    async def _refuse(self, body: _Body, scope: Scope, send: Send) -> None:
+        await body.drain()
+        self._metrics.rejected.labels(Rejection.TOO_LARGE).inc()
+        await to_http(body.too_large()).to_response()(scope, body.receive, send)
+
+
+class _Body:
+    """Bounds a body that does not say its length before it comes."""
+
+    def __init__(self, receive: Receive, max_bytes: int) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._seen_bytes = 0
+        self._is_over = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request" and not self._is_over:
+            self._seen_bytes += len(message.get("body", b""))
+            self._is_over = not message.get("more_body", False)
+            if self._seen_bytes > self._max_bytes:
+                await self.drain()
+                raise self.too_large()
+        return message
+
+    async def drain(self) -> None:
+        """Read on and throw away, so that the caller gets to read the refusal."""
+        while not self._is_over and self._seen_bytes <= DRAIN_FACTOR * self._max_bytes:
+            message = await self._receive()
+            self._seen_bytes += len(message.get("body", b""))
+            self._is_over = not message.get("more_body", False)
+
+    def too_large(self) -> TooLarge:
+        return TooLarge(f"the body is over the limit of {self._max_bytes} bytes", field="body")
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work, and drop it as soon as the caller leaves.
+
+    Frameworks never cancel a handler whose answer is not streamed. The body has been read, so
+    the next message of the caller is its farewell.
+
+    Raises:
+        ClientGone: the caller left first.
+    """
+    task = asyncio.ensure_future(work)
+    farewell = asyncio.ensure_future(_farewell(request))
+    try:
+        await asyncio.wait((task, farewell), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientGone("the caller left")
+    finally:
+        for pending in (task, farewell):
+            pending.cancel()
+
+
+async def _farewell(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _request_id(given: bytes | None) -> bytes:
+    if given is not None and _CLEAN_ID.fullmatch(given):
+        return given
+    return b"req-" + uuid.uuid4().hex.encode()

@@ -1,0 +1,151 @@
+"""Wiring: the gateway is assembled here and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.chat import Chat
+from app.errors import HttpError, of_status, to_http
+from app.limits import Edge
+from app.metrics import Metrics, Rejection
+from app.personas import PersonaCache, PersonaStore
+from app.readiness import Readiness
+from app.redis_store import RedisStore
+from app.routes import Parts, router
+from app.schemas import ChatRequest, PersonaBody, ReplyExtension
+from app.served import ServedModel
+from app.settings import Settings
+from model.engine import Engine
+from model.errors import (
+    EngineError,
+    EngineUnavailable,
+    InvalidRequest,
+    PersonaDualError,
+    StoreUnavailable,
+    TooLarge,
+    UnknownModel,
+)
+from model.vllm import Timeouts, VllmEngine
+
+logger = logging.getLogger("personadual.gateway")
+
+_REJECTIONS: tuple[tuple[type[PersonaDualError], Rejection], ...] = (
+    (TooLarge, Rejection.TOO_LARGE),
+    (InvalidRequest, Rejection.INVALID),
+    (UnknownModel, Rejection.UNKNOWN_MODEL),
+    (StoreUnavailable, Rejection.STORE_AWAY),
+)
+
+
+def create_app(settings: Settings, engine: Engine, store: PersonaStore) -> FastAPI:
+    """The gateway over one engine and one store; both are closed with it."""
+    metrics = Metrics(settings.metrics_dir)
+    served = ServedModel(engine, settings.checkpoint)
+    personas = PersonaCache(
+        store,
+        metrics,
+        max_entries=settings.persona_cache_entries,
+        life_s=settings.persona_cache_s,
+    )
+
+    async def ping_gate() -> None:
+        served.forget()
+        if not (await served.get()).has_gate:
+            raise EngineUnavailable("the engine has no PersonaDual gate")
+
+    pings = {"redis": store.ping, "engine": engine.ping, "gate": ping_gate}
+    chat = Chat(engine, served, personas, metrics, settings)
+    parts = Parts(settings, chat, served, store, personas, metrics, Readiness(pings))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        with contextlib.suppress(EngineError):
+            # A first look, so that a missing gate stands in the log; the engine may come later.
+            await served.get()
+        listening = asyncio.create_task(store.listen(personas))
+        yield
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await engine.close()
+        await store.close()
+
+    app = FastAPI(title="PersonaDual", lifespan=lifespan, redoc_url=None)
+    app.state.parts = parts
+    app.include_router(router)
+    app.add_middleware(Edge, metrics=metrics, max_body_bytes=settings.max_body_bytes)
+    _handle_errors(app, metrics)
+    _document(app)
+    return app
+
+
+def gateway() -> FastAPI:
+    """The factory that uvicorn calls in each worker process."""
+    settings = Settings()
+    engine = VllmEngine(
+        settings.engine_url,
+        api_key=settings.engine_api_key.get_secret_value() if settings.engine_api_key else None,
+        timeouts=Timeouts(settings.engine_connect_s, settings.engine_silence_s),
+    )
+    store = RedisStore(
+        settings.redis_url.get_secret_value(),
+        timeout_s=settings.redis_timeout_ms / 1000,
+        retry_s=settings.redis_retry_s,
+    )
+    return create_app(settings, engine, store)
+
+
+def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
+    async def ours(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, PersonaDualError)
+        for kind, reason in _REJECTIONS:
+            if isinstance(error, kind):
+                metrics.rejected.labels(reason).inc()
+                break
+        return to_http(error).to_response()
+
+    async def framework(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return of_status(error.status_code, str(error.detail)).to_response()
+
+    async def arguments(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:])
+        metrics.rejected.labels(Rejection.INVALID).inc()
+        message = f"{field}: {first['msg']}"
+        return HttpError(400, message, "invalid_request_error", "invalid_request", field).to_response()
+
+    async def unexpected(_request: Request, error: Exception) -> Response:
+        # The traceback goes to the log through uvicorn; values of the request do not.
+        return to_http(PersonaDualError(type(error).__name__)).to_response()
+
+    app.add_exception_handler(PersonaDualError, ours)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(RequestValidationError, arguments)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _document(app: FastAPI) -> None:
+    """Give `/docs` the schemas of bodies that handlers read themselves."""
+
+    def openapi() -> dict[str, object]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            known = schema.setdefault("components", {}).setdefault("schemas", {})
+            for model in (ChatRequest, PersonaBody, ReplyExtension):
+                described = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                known.update(described.pop("$defs", {}))
+                known[model.__name__] = described
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,144 @@
+"""Metrics: the one file that knows Prometheus. Labels are values of enums and nothing else.
+
+With one worker the registry of the process is scraped. With several, `prometheus_client` keeps
+its numbers in a shared folder, which it reads from `PROMETHEUS_MULTIPROC_DIR` when it is first
+imported; `personadual serve` makes the folder and sets the variable before a worker starts.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from model.decision import Decision
+from model.mode import Mode
+from model.persona import PersonaStatus
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_TOKEN_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LOOKUP_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
+_PROBABILITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+
+
+class Route(StrEnum):
+    """What `route` may say."""
+
+    CHAT = "chat"
+    MODE = "mode"
+    MODELS = "models"
+    PERSONAS = "personas"
+    HEALTH = "health"
+    METRICS = "metrics"
+    OTHER = "other"
+
+
+class LookupOutcome(StrEnum):
+    """What became of a persona lookup."""
+
+    CACHED = "cached"  # the local cache knew, one way or the other
+    FOUND = "found"
+    ABSENT = "absent"
+    UNAVAILABLE = "unavailable"
+
+
+class Rejection(StrEnum):
+    """Why a request was refused before it reached the engine."""
+
+    INVALID = "invalid"
+    TOO_LARGE = "too_large"
+    UNKNOWN_MODEL = "unknown_model"
+    STORE_AWAY = "store_away"
+
+
+class TokenKind(StrEnum):
+    PROMPT = "prompt"
+    COMPLETION = "completion"
+
+
+class Metrics:
+    """All metrics of one process."""
+
+    def __init__(self, shared_dir: Path | None = None) -> None:
+        self._shared_dir = shared_dir
+        self.registry = CollectorRegistry()
+        self._decisions = self._counter(
+            "mode_decisions", "Replies by mode, who decided, and persona.", "mode source persona"
+        )
+        self.mode_probability = self._histogram(
+            "mode_probability", "Calibrated probability of personalised mode.", "", _PROBABILITIES
+        )
+        self.requests = self._counter("requests", "Answered requests.", "route status")
+        self.request_seconds = self._histogram(
+            "request_seconds", "From a chat request to its end.", "mode", _REQUEST_SECONDS
+        )
+        self.first_token_seconds = self._histogram(
+            "first_token_seconds", "From a chat request to its first text.", "mode", _TOKEN_SECONDS
+        )
+        self.persona_lookups = self._counter("persona_lookups", "Persona lookups.", "outcome")
+        self.persona_lookup_seconds = self._histogram(
+            "persona_lookup_seconds", "Time of a persona lookup.", "", _LOOKUP_SECONDS
+        )
+        self._tokens = self._counter("tokens", "Tokens that the engine counted.", "mode kind")
+        self.untagged_replies = self._counter(
+            "untagged_replies", "Replies that opened with no tag.", ""
+        )
+        self.rejected = self._counter("rejected", "Requests refused by the gateway.", "reason")
+        self.inflight = Gauge(
+            "personadual_inflight",
+            "Requests being answered now.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._start_at_zero()
+
+    def count_decision(self, decision: Decision, status: PersonaStatus) -> None:
+        if decision.mode is None:
+            self.untagged_replies.inc()
+            return
+        self._decisions.labels(decision.mode, decision.source, status).inc()
+        if decision.probability is not None:
+            self.mode_probability.observe(decision.probability)
+
+    def count_tokens(self, mode: Mode | None, prompt: int, completion: int) -> None:
+        if mode is not None:
+            self._tokens.labels(mode, TokenKind.PROMPT).inc(prompt)
+            self._tokens.labels(mode, TokenKind.COMPLETION).inc(completion)
+
+    def render(self) -> bytes:
+        """The text that Prometheus scrapes, summed over all workers."""
+        if self._shared_dir is None:
+            return generate_latest(self.registry)
+        collected = CollectorRegistry()
+        MultiProcessCollector(collected, path=str(self._shared_dir))  # type: ignore[no-untyped-call]
+        return generate_latest(collected)
+
+    def _counter(self, name: str, help_text: str, labels: str) -> Counter:
+        return Counter(f"personadual_{name}_total", help_text, labels.split(), registry=self.registry)
+
+    def _histogram(
+        self, name: str, help_text: str, labels: str, buckets: tuple[float, ...]
+    ) -> Histogram:
+        return Histogram(
+            f"personadual_{name}",
+            help_text,
+            labels.split(),
+            buckets=buckets,
+            registry=self.registry,
+        )
+
+    def _start_at_zero(self) -> None:
+        """A counter that appears with its first event hides that event from `rate`."""
+        for outcome in LookupOutcome:
+            self.persona_lookups.labels(outcome)
+        for reason in Rejection:
+            self.rejected.labels(reason)
+        for mode in Mode:
+            self.request_seconds.labels(mode)
+            self.first_token_seconds.labels(mode)
+            for kind in TokenKind:
+                self._tokens.labels(mode, kind)

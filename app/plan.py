@@ -1,0 +1,246 @@
+"""A plan: all that a chat request asks of us, worked out before the engine hears of it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.schemas import ChatRequest
+from app.served import Served
+from app.settings import Isolation, Settings
+from model.decision import GATE_ARGUMENTS, GATED_KEY, Dial, Source
+from model.errors import EngineUnavailable, InvalidRequest
+from model.mode import Mode
+from model.persona import Persona, PersonaStatus, check_id, check_text
+from model.prompt import render
+
+# What the engine does not understand, what is ours, and what would show the tag to the caller.
+_NOT_FORWARDED = frozenset(
+    {"personadual", "user", "safety_identifier", "cache_salt", "echo", "return_tokens_as_token_ids"}
+)
+_GRAMMARS = ("response_format", "structured_outputs")
+
+
+@dataclass(frozen=True, slots=True)
+class PersonaChoice:
+    """Which persona a request means: an id, or the text itself, or none.
+
+    `is_off`: the caller switched persona and statistics off.
+    """
+
+    id: str | None = None
+    text: str | None = None
+    is_off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PersonaUse:
+    """The persona of one answer, and what became of it. The text is None where it is not sent."""
+
+    status: PersonaStatus
+    id: str | None = None
+    version: int | None = None
+    text: str | None = None
+
+    def withheld(self) -> PersonaUse:
+        return replace(self, status=PersonaStatus.WITHHELD, text=None)
+
+    @classmethod
+    def of(cls, choice: PersonaChoice, persona: Persona | None) -> PersonaUse:
+        if choice.text is not None:
+            return cls(PersonaStatus.APPLIED, text=choice.text)
+        if persona is None:
+            return cls(PersonaStatus.ABSENT, choice.id)
+        return cls(PersonaStatus.APPLIED, choice.id, persona.version, persona.as_text())
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one request is answered.
+
+    `is_probed`: the decision is taken by a call of its own, before the answer.
+    """
+
+    request: ChatRequest
+    raw: Mapping[str, Any]
+    served: Served
+    dial: Dial
+    source: Source
+    persona: PersonaUse
+    isolation: Isolation
+    is_counted: bool
+    salt: str | None
+
+    @property
+    def is_probed(self) -> bool:
+        if self.dial.forced is not None or not self.served.has_gate:
+            return False
+        is_strict = self.isolation is Isolation.STRICT and self.persona.text is not None
+        # vLLM gives either the top log-probabilities or those of chosen ids, not both.
+        return is_strict or bool(self.request.top_logprobs)
+
+    def decided(self, mode: Mode) -> Plan:
+        """The plan after its decision: the mode is forced, and strict keeps the persona out."""
+        persona = self.persona
+        is_kept_out = mode is Mode.GENERAL and self.isolation is Isolation.STRICT
+        if is_kept_out and persona.text is not None:
+            persona = persona.withheld()
+        return replace(self, dial=Dial(forced=mode), persona=persona)
+
+    def body(self) -> dict[str, Any]:
+        """The engine's request."""
+        served, dial = self.served, self.dial
+        body = {key: value for key, value in self.raw.items() if key not in _NOT_FORWARDED}
+        card = served.card
+        body["model"] = served.name
+        body["messages"] = render(
+            self.persona.text, self.raw["messages"], card.prompt, served.plainer
+        )
+        template_arguments = {**(self.request.chat_template_kwargs or {}), **card.chat_template_kwargs}
+        if self.salt is not None:
+            body["cache_salt"] = self.salt
+        if served.has_gate:
+            if any(body.get(name) for name in _GRAMMARS):
+                template_arguments[GATED_KEY] = True
+            body["vllm_xargs"] = {**(self.request.vllm_xargs or {}), **dial.to_arguments()}
+            self._make_room(body)
+            self._ask_logprobs(body)
+        if template_arguments:
+            body["chat_template_kwargs"] = template_arguments
+        if self.request.stream:
+            # We count tokens; the caller sees the usage event only if it asked for it.
+            body["stream_options"] = {**(self.request.stream_options or {}), "include_usage": True}
+        return body
+
+    def probe(self) -> dict[str, Any]:
+        """The engine's request for the decision alone: it ends with the deciding token."""
+        body = self.body()
+        for name in ("stream", "stream_options", "stop", "min_tokens", "n", "top_logprobs", *_GRAMMARS):
+            body.pop(name, None)
+        body.pop("max_completion_tokens", None)
+        body["max_tokens"] = self.served.tag_ids.parting + 1
+        body.update(logprobs=True, logprob_token_ids=list(self.served.tag_ids.rivals()))
+        return body
+
+    def _make_room(self, body: dict[str, Any]) -> None:
+        """The tag's tokens come on top of what the caller allows, and no stop text ends them."""
+        tag_ids = self.served.tag_ids
+        forced = self.dial.forced
+        length = tag_ids.longest if forced is None else len(tag_ids[forced])
+        for name in ("max_tokens", "max_completion_tokens", "min_tokens"):
+            if body.get(name):
+                body[name] += length
+        if body.get("stop") and not body.get("min_tokens"):
+            # vLLM looks for stop texts only behind the first `min_tokens`; a tag ends in a break.
+            body["min_tokens"] = length
+        if body.get("allowed_token_ids"):
+            both = (*tag_ids.general, *tag_ids.personalized)
+            body["allowed_token_ids"] = [*body["allowed_token_ids"], *both]
+        if 1 in (len(tag_ids.general), len(tag_ids.personalized)):
+            # A tag that is one added token would be skipped in the text.
+            body["skip_special_tokens"] = False
+
+    def _ask_logprobs(self, body: dict[str, Any]) -> None:
+        if not self.request.top_logprobs:
+            body["logprobs"] = True
+            body["logprob_token_ids"] = list(self.served.tag_ids.rivals())
+
+
+def choose_persona(request: ChatRequest, header: str | None) -> PersonaChoice:
+    """Which persona is meant: `personadual.persona`, `.persona_id`, header, `safety_identifier`, `user`.
+
+    Raises:
+        InvalidRequest: the one that counts is malformed; `field` names it.
+    """
+    extension = request.personadual
+    if extension.persona is not None:
+        check_text(extension.persona, "personadual.persona")
+        return PersonaChoice(text=extension.persona)
+    if "persona_id" in extension.model_fields_set and extension.persona_id is None:
+        return PersonaChoice(is_off=True)
+    named = (
+        ("personadual.persona_id", extension.persona_id),
+        ("X-Persona-Id", header),
+        ("safety_identifier", request.safety_identifier),
+        ("user", request.user),
+    )
+    for field, value in named:
+        if value is not None:
+            return PersonaChoice(id=check_id(value, field))
+    return PersonaChoice()
+
+
+def choose_dial(
+    request: ChatRequest, alias: Mode | None, settings: Settings
+) -> tuple[Dial, Source]:
+    """What the gate is asked, and who asks it: the request, else the deployment, else the card.
+
+    Raises:
+        InvalidRequest: the model's alias and `personadual.mode` contradict each other.
+    """
+    extension = request.personadual
+    if alias is not None and extension.mode not in (None, alias):
+        raise InvalidRequest(
+            f"personadual.mode is {extension.mode}, but the model's name forces {alias}",
+            field="personadual.mode",
+        )
+    wanted = alias or extension.mode
+    if wanted not in (None, "auto"):
+        return Dial(forced=Mode(str(wanted))), Source.REQUEST
+    is_sampled = extension.decision == "sample"
+    if wanted is None and settings.mode != "auto" and extension.threshold is None and not is_sampled:
+        return Dial(forced=settings.mode), Source.POLICY
+    threshold = settings.threshold if extension.threshold is None else extension.threshold
+    if threshold is not None and not is_sampled:
+        return Dial(threshold=threshold), Source.THRESHOLD
+    return Dial(sample=is_sampled), Source.MODEL
+
+
+def make_plan(
+    request: ChatRequest,
+    raw: Mapping[str, Any],
+    served: Served,
+    settings: Settings,
+    choice: PersonaChoice,
+    persona: PersonaUse,
+) -> Plan:
+    """Bring everything together.
+
+    Raises:
+        InvalidRequest: gate arguments among `vllm_xargs`: they are the gateway's to set.
+        EngineUnavailable: a mode or strict isolation is asked of an engine that has no gate.
+    """
+    for name in request.vllm_xargs or {}:
+        if name in GATE_ARGUMENTS:
+            raise InvalidRequest(
+                f"vllm_xargs.{name}: use the field personadual instead", field=f"vllm_xargs.{name}"
+            )
+    dial, source = choose_dial(request, served.forced_by(request.model), settings)
+    isolation = request.personadual.isolation or settings.isolation
+    if persona.status is PersonaStatus.UNAVAILABLE:
+        dial, source = Dial(forced=Mode.GENERAL), Source.FALLBACK
+    is_decided = dial.forced is not None and source is not Source.FALLBACK
+    if not served.has_gate and (is_decided or isolation is Isolation.STRICT):
+        raise EngineUnavailable("the engine has no PersonaDual gate, so no mode can be forced")
+    plan = Plan(
+        request=request,
+        raw=raw,
+        served=served,
+        dial=dial,
+        source=source,
+        persona=persona,
+        isolation=isolation,
+        is_counted=not choice.is_off,
+        salt=_salt(settings.tenant, choice),
+    )
+    return plan if dial.forced is None else plan.decided(dial.forced)
+
+
+def _salt(tenant: str, choice: PersonaChoice) -> str | None:
+    """Keeps one user's prefix-cache entries from answering (and timing) another's requests."""
+    mine = choice.id or choice.text
+    if mine is None:
+        return None
+    return hashlib.blake2b(f"{tenant}\n{mine}".encode(), digest_size=16).hexdigest()

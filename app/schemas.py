@@ -1,0 +1,130 @@
+"""What callers send and get, checked at the edge. Unknown fields of a chat request pass through."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+
+from app.settings import Isolation
+from model.mode import Mode
+from model.persona import MAX_TEXT_CHARS, Attribute, PersonaStatus
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+class Extension(BaseModel):
+    """`personadual` in a request: all optional."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Literal["auto", "general", "personalized"] | None = Field(
+        None, description="Let the model decide, or force a mode."
+    )
+    threshold: Annotated[float, Field(ge=0, le=1, strict=True)] | None = Field(
+        None, description="Probability of personalised mode from which on it is taken."
+    )
+    isolation: Isolation | None = Field(
+        None, description="`strict`: a general answer never has the persona in its context."
+    )
+    persona_id: StrictStr | None = Field(
+        None, description="Whose persona; null switches persona and statistics off."
+    )
+    persona: StrictStr | None = Field(
+        None, description="The persona's text itself, for this request alone."
+    )
+    decision: Literal["threshold", "sample"] | None = Field(
+        None, description="`sample` draws the mode with its probability."
+    )
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    role: Role
+    content: StrictStr | list[dict[str, Any]] | None = None
+
+
+class ChatRequest(BaseModel):
+    """An OpenAI chat completion request; every other parameter that vLLM takes passes through."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "example": {
+                "model": "pocket",
+                "user": "ada",
+                "messages": [{"role": "user", "content": "What should I cook tonight?"}],
+            }
+        },
+    )
+
+    model: StrictStr | None = Field(None, description="The served model or one of its aliases.")
+    messages: list[Message] = Field(min_length=1)
+    stream: StrictBool | None = None
+    n: Annotated[int, Field(ge=1, le=128, strict=True)] | None = None
+    temperature: Annotated[float, Field(ge=0, strict=True)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
+    min_tokens: Annotated[int, Field(ge=0, strict=True)] | None = None
+    stop: StrictStr | list[StrictStr] | None = None
+    logprobs: StrictBool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, strict=True)] | None = None
+    stream_options: dict[str, Any] | None = None
+    vllm_xargs: dict[str, Any] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    allowed_token_ids: list[int] | None = None
+    user: StrictStr | None = Field(None, description="Persona id, where nothing else names one.")
+    safety_identifier: StrictStr | None = None
+    personadual: Extension = Field(default_factory=Extension)
+
+
+class PersonaBody(BaseModel):
+    """What `PUT /v1/personas/{id}` takes."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"text": "Vegan, cooks for two, lives in Lisbon."}},
+    )
+
+    text: StrictStr = Field(description=f"1 to {MAX_TEXT_CHARS} characters; line breaks allowed.")
+    attributes: dict[StrictStr, Attribute] = Field(default_factory=dict)
+    ttl_s: Annotated[int, Field(ge=1, le=315_360_000, strict=True)] | None = Field(
+        None, description="Seconds after which the persona is forgotten."
+    )
+
+
+class PersonaOut(BaseModel):
+    id: str
+    text: str
+    attributes: dict[str, Attribute]
+    version: int
+    updated_at: str | None
+
+
+class PersonaDeleted(BaseModel):
+    id: str
+    deleted: bool
+
+
+class PersonaPage(BaseModel):
+    """Ids in order; pass `next_after` as `after` to get the next page."""
+
+    ids: list[str]
+    next_after: str | None
+
+
+class PersonaUse(BaseModel):
+    id: str | None
+    version: int | None
+    status: PersonaStatus
+
+
+class ReplyExtension(BaseModel):
+    """`personadual` in a reply."""
+
+    mode: Mode | None
+    probability: float | None
+    source: str
+    persona: PersonaUse

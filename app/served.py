@@ -1,0 +1,112 @@
+"""What the engine serves: model name, card, tag ids, and whether it has a gate."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.card import Card, load_card
+from model.engine import Engine
+from model.errors import EngineUnavailable, UnknownModel
+from model.mode import Mode, TagIds
+from model.prompt import Plainer
+
+logger = logging.getLogger("personadual.engine")
+
+REFRESH_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One look at the engine."""
+
+    name: str
+    created: int
+    max_model_len: int | None
+    card: Card
+    tag_ids: TagIds
+    has_gate: bool
+    plainer: Plainer
+
+    @property
+    def aliases(self) -> dict[str, Mode]:
+        return {f"{self.name}-{mode}": mode for mode in Mode}
+
+    def forced_by(self, model: str | None) -> Mode | None:
+        """The mode that a model name forces.
+
+        Raises:
+            UnknownModel: neither the model nor one of its aliases has this name.
+        """
+        if model is None or model == self.name:
+            return None
+        try:
+            return self.aliases[model]
+        except KeyError:
+            names = ", ".join([self.name, *self.aliases])
+            raise UnknownModel(
+                f"model: there is no such model here; one of: {names}", field="model"
+            ) from None
+
+
+class ServedModel:
+    """Looks at the engine when first asked, and again now and then, one look at a time."""
+
+    def __init__(self, engine: Engine, checkpoint: Path | None = None) -> None:
+        self._engine = engine
+        self._checkpoint = checkpoint
+        self._lock = asyncio.Lock()
+        self._seen: Served | None = None
+        self._seen_at = 0.0
+        self._told = False
+
+    async def get(self) -> Served:
+        """The last look; a first one where there is none.
+
+        Raises:
+            EngineError: the engine cannot be asked.
+        """
+        if self._seen is not None and time.monotonic() - self._seen_at < REFRESH_S:
+            return self._seen
+        async with self._lock:
+            if self._seen is None or time.monotonic() - self._seen_at >= REFRESH_S:
+                self._seen = await self._look()
+                self._seen_at = time.monotonic()
+            return self._seen
+
+    def forget(self) -> None:
+        """The engine may have been restarted with another checkpoint."""
+        self._seen = None
+
+    async def _look(self) -> Served:
+        listed = await self._engine.models()
+        if not listed:
+            raise EngineUnavailable("the engine serves no model")
+        first = listed[0]
+        card = self._card(str(first.get("root") or ""))
+        has_gate = await self._engine.has_gate()
+        if not has_gate:
+            logger.error(
+                "the engine has no PersonaDual gate: it decides no modes; start it with"
+                " --logits-processors model.gate:ModeGate"
+            )
+        return Served(
+            name=str(first["id"]),
+            created=int(first.get("created") or 0),
+            max_model_len=first.get("max_model_len"),
+            card=card,
+            tag_ids=await self._engine.tag_ids(card.tags),
+            has_gate=has_gate,
+            plainer=Plainer(card.control_strings),
+        )
+
+    def _card(self, root: str) -> Card:
+        folder = self._checkpoint or Path(root)
+        card, warning = load_card(folder)
+        if warning and not self._told:
+            self._told = True
+            logger.warning("%s (set PERSONADUAL_CHECKPOINT where the folder is elsewhere)", warning)
+        return card

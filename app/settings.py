@@ -1,0 +1,77 @@
+"""Settings of the gateway: the one file that reads the environment. Names start `PERSONADUAL_`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from model.mode import Mode
+
+
+class Isolation(StrEnum):
+    """Whether an answer in general mode may have the persona in its context."""
+
+    SHARED = "shared"
+    STRICT = "strict"
+
+
+class ReasoningField(StrEnum):
+    """Under which name the reasoning goes out."""
+
+    REASONING_CONTENT = "reasoning_content"
+    REASONING = "reasoning"
+    BOTH = "both"
+    OFF = "off"
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and what it is for."""
+
+    model_config = SettingsConfigDict(env_prefix="PERSONADUAL_", extra="forbid", frozen=True)
+
+    engine_url: str = Field("http://127.0.0.1:8000", description="vLLM server to ask.")
+    engine_api_key: SecretStr | None = Field(None, description="Key that we show to the engine.")
+    engine_connect_s: float = Field(5.0, gt=0, description="Limit for connecting to the engine.")
+    engine_silence_s: float = Field(
+        300.0, gt=0, description="Limit for the engine's silence, the first token included."
+    )
+    checkpoint: Path | None = Field(
+        None,
+        description="Folder of the served checkpoint, for its card; else the path that the engine names.",
+    )
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="Redis that holds the personas."
+    )
+    redis_timeout_ms: int = Field(80, ge=1, description="Limit for one Redis round trip.")
+    redis_retry_s: float = Field(
+        1.0, gt=0, description="How long a Redis that failed is left alone before the next try."
+    )
+    when_store_away: Literal["general", "refuse"] = Field(
+        "general", description="Redis away: answer in general mode without persona, or 503."
+    )
+    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(
+        "default", description="Tenant whose personas this gateway serves."
+    )
+    persona_cache_entries: int = Field(10_000, ge=1, description="Bound of the local persona cache.")
+    persona_cache_s: float = Field(
+        30.0, gt=0, description="Life of a cached persona that no write invalidates."
+    )
+    mode: Literal["auto"] | Mode = Field("auto", description="Mode where a request names none.")
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="Threshold where a request names none; else the card's."
+    )
+    isolation: Isolation = Field(
+        Isolation.SHARED, description="Isolation where a request names none."
+    )
+    reasoning_field: ReasoningField = Field(
+        ReasoningField.REASONING_CONTENT, description="Name under which the reasoning goes out."
+    )
+    max_body_bytes: int = Field(16_000_000, ge=1_000, description="Largest request body.")
+    max_messages: int = Field(2_048, ge=1, description="Most messages in one request.")
+    metrics_dir: Path | None = Field(
+        None, description="Folder in which several workers share their metrics; empty at start."
+    )
