@@ -122,7 +122,9 @@ def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
         field = ".".join(str(part) for part in first["loc"][1:])
         metrics.rejected.labels(Rejection.INVALID).inc()
         message = f"{field}: {first['msg']}"
-        return HttpError(400, message, "invalid_request_error", "invalid_request", field).to_response()
+        return HttpError(
+            400, message, "invalid_request_error", "invalid_request", field
+        ).to_response()
 
     async def unexpected(_request: Request, error: Exception) -> Response:
         # The traceback goes to the log through uvicorn; values of the request do not.

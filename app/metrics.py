@@ -118,7 +118,9 @@ class Metrics:
         return generate_latest(collected)
 
     def _counter(self, name: str, help_text: str, labels: str) -> Counter:
-        return Counter(f"personadual_{name}_total", help_text, labels.split(), registry=self.registry)
+        return Counter(
+            f"personadual_{name}_total", help_text, labels.split(), registry=self.registry
+        )
 
     def _histogram(
         self, name: str, help_text: str, labels: str, buckets: tuple[float, ...]

@@ -98,7 +98,10 @@ class Plan:
         body["messages"] = render(
             self.persona.text, self.raw["messages"], card.prompt, served.plainer
         )
-        template_arguments = {**(self.request.chat_template_kwargs or {}), **card.chat_template_kwargs}
+        template_arguments = {
+            **(self.request.chat_template_kwargs or {}),
+            **card.chat_template_kwargs,
+        }
         if self.salt is not None:
             body["cache_salt"] = self.salt
         if served.has_gate:
@@ -117,7 +120,15 @@ class Plan:
     def probe(self) -> dict[str, Any]:
         """The engine's request for the decision alone: it ends with the deciding token."""
         body = self.body()
-        for name in ("stream", "stream_options", "stop", "min_tokens", "n", "top_logprobs", *_GRAMMARS):
+        for name in (
+            "stream",
+            "stream_options",
+            "stop",
+            "min_tokens",
+            "n",
+            "top_logprobs",
+            *_GRAMMARS,
+        ):
             body.pop(name, None)
         body.pop("max_completion_tokens", None)
         body["max_tokens"] = self.served.tag_ids.parting + 1
@@ -190,7 +201,12 @@ def choose_dial(
     if wanted not in (None, "auto"):
         return Dial(forced=Mode(str(wanted))), Source.REQUEST
     is_sampled = extension.decision == "sample"
-    if wanted is None and settings.mode != "auto" and extension.threshold is None and not is_sampled:
+    if (
+        wanted is None
+        and settings.mode != "auto"
+        and extension.threshold is None
+        and not is_sampled
+    ):
         return Dial(forced=settings.mode), Source.POLICY
     threshold = settings.threshold if extension.threshold is None else extension.threshold
     if threshold is not None and not is_sampled:

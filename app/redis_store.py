@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import cast
 
 import orjson
 from redis.asyncio import Redis
@@ -71,7 +72,7 @@ class RedisStore:
     async def get(self, key: Key) -> Persona | None:
         async with self._guarded():
             raw = await self._redis.get(_value_key(key))
-        return None if raw is None else _decode(raw)
+        return None if raw is None else _decode(cast("bytes", raw))
 
     async def put(self, key: Key, persona: Persona, ttl_s: int | None) -> Persona:
         updated_at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -116,7 +117,7 @@ class RedisStore:
                 raw = await self._redis.zrange(
                     _index_key(tenant), start, "+", bylex=True, offset=0, num=limit + 1
                 )
-                found = [item.decode() for item in raw]
+                found = [item.decode() for item in cast("list[bytes]", raw)]
                 stale = await self._drop_expired(tenant, found)
             ids += [item for item in found if item not in stale]
             if len(found) <= limit or len(ids) > limit:

@@ -56,7 +56,9 @@ def _parts(request: Request) -> Parts:
 
 
 Deps = Annotated[Parts, Depends(_parts)]
-PersonaId = Annotated[str, Path(description=f"1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = -")]
+PersonaId = Annotated[
+    str, Path(description=f"1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = -")
+]
 router = APIRouter()
 
 
@@ -255,5 +257,3 @@ def _persona_out(persona_id: str, persona: Persona) -> PersonaOut:
         version=persona.version,
         updated_at=persona.updated_at,
     )
-
-

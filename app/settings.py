@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     )
     checkpoint: Path | None = Field(
         None,
-        description="Folder of the served checkpoint, for its card; else the path that the engine names.",
+        description="Folder of the served checkpoint, for its card; else what the engine names.",
     )
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"), description="Redis that holds the personas."
@@ -56,7 +56,9 @@ class Settings(BaseSettings):
     tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(
         "default", description="Tenant whose personas this gateway serves."
     )
-    persona_cache_entries: int = Field(10_000, ge=1, description="Bound of the local persona cache.")
+    persona_cache_entries: int = Field(
+        10_000, ge=1, description="Bound of the local persona cache."
+    )
     persona_cache_s: float = Field(
         30.0, gt=0, description="Life of a cached persona that no write invalidates."
     )

@@ -44,7 +44,7 @@ class Card:
 
 for _part in (Card, Tags, PromptForm, Calibration):
     # pydantic reads the same frozen dataclasses that the rest of the code uses.
-    _part.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[attr-defined]
+    setattr(_part, "__pydantic_config__", ConfigDict(extra="forbid", strict=True))  # noqa: B010
 _CARD = TypeAdapter(Card)
 
 

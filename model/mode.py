@@ -65,7 +65,11 @@ class TagIds:
     def parting(self) -> int:
         pairs = zip(self.general, self.personalized, strict=False)
         return next(
-            (index for index, (general, personalized) in enumerate(pairs) if general != personalized),
+            (
+                index
+                for index, (general, personalized) in enumerate(pairs)
+                if general != personalized
+            ),
             min(len(self.general), len(self.personalized)),
         )
 

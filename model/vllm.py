@@ -49,7 +49,10 @@ class VllmEngine:
         self, url: str, *, api_key: str | None = None, timeouts: Timeouts | None = None
     ) -> None:
         self._url = url.rstrip("/").removesuffix("/v1")
-        self._headers = {**JSON_HEADERS, **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
+        self._headers = {
+            **JSON_HEADERS,
+            **({"Authorization": f"Bearer {api_key}"} if api_key else {}),
+        }
         self._timeouts = timeouts or Timeouts()
         self._session: aiohttp.ClientSession | None = None
 

@@ -44,7 +44,7 @@ class AnswerBegins(IdentityReasoningParser):
         if not self._is_gated:
             return True
         text = self.model_tokenizer.decode(list(input_ids[-_WINDOW:]), skip_special_tokens=False)
-        return text.endswith(self._endings)
+        return bool(text.endswith(self._endings))
 
 
 ReasoningParserManager.register_module(name=NAME, force=True, module=AnswerBegins)

@@ -84,5 +84,3 @@ class TagRule:
             return UNDECIDED
         rivals = self.ids.rivals()
         return rivals.index(output_ids[parting]) if output_ids[parting] in rivals else UNDECIDED
-
-

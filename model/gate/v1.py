@@ -53,7 +53,7 @@ class GateV1(LogitsProcessor):
             step = len(row.output_ids)
             if row.taken == UNDECIDED and step > self._rule.ids.parting:
                 row.taken = self._rule.read(row.output_ids)
-            if row.taken == UNDECIDED and step > self._rule.ids.parting or self._is_over(row, step):
+            if self._is_over(row, step):
                 del self._rows[index]
             else:
                 steps.append(step)
@@ -72,8 +72,11 @@ class GateV1(LogitsProcessor):
         return _Row(dial.bound(self._rule.calibration, draw), output_ids)
 
     def _is_over(self, row: _Row, step: int) -> bool:
+        if row.taken == UNDECIDED:
+            # Behind the parting index and of no tag: a reply that did not begin under the gate.
+            return step > self._rule.ids.parting
         lengths = (len(self._rule.ids.general), len(self._rule.ids.personalized))
-        return row.taken != UNDECIDED and step >= lengths[row.taken]
+        return step >= lengths[row.taken]
 
     def _steer(self, logits: torch.Tensor, steps: list[int]) -> None:
         rows, device = list(self._rows.values()), logits.device

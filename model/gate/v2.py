@@ -67,7 +67,7 @@ class GateV2(LogitsProcessor):
 
     def _steer(self, logits: torch.Tensor, ctx: LogitsContext) -> None:
         slots = ctx.expanded_idx_mapping.long()
-        prompt_lens = self._prompt_lens(slots)
+        prompt_lens = self._states.prompt_len.gpu[slots].long()
         steps = ctx.pos.long() + 1 - prompt_lens
         bounds = self._bounds[slots]
         # Rows that are not gated get a step behind every tag, which the rule leaves alone.
@@ -79,9 +79,6 @@ class GateV2(LogitsProcessor):
             (taken == UNDECIDED) & (steps > self._rule.ids.parting), self._rule.ids.longest, steps
         )
         self._rule.steer(logits, rows, steps, taken, bounds)
-
-    def _prompt_lens(self, slots: torch.Tensor) -> torch.Tensor:
-        return self._states.prompt_len.gpu[slots].long()
 
     def _taken(
         self,
@@ -96,7 +93,9 @@ class GateV2(LogitsProcessor):
         Draft tokens are not committed; each is the input of a row of the same request further up.
         """
         place = prompt_lens + self._rule.ids.parting
-        committed = self._states.all_token_ids.gpu[slots, place.clamp(max=self._last_place())].long()
+        committed = self._states.all_token_ids.gpu[
+            slots, place.clamp(max=self._last_place())
+        ].long()
         above = (rows - (ctx.pos.long() - place)).clamp(min=0)
         above = torch.minimum(above, rows)
         is_committed = place < self._states.total_len.gpu[slots].long()

@@ -72,7 +72,9 @@ def _convert(gguf: Path, folder: Path, say: Callable[[str], None]) -> None:
     # Heavy imports stay here: `personadual --help` must not wait for torch.
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     loaded = AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, dtype=torch.float32

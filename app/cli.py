@@ -1,0 +1,160 @@
+"""The command `personadual`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from app.errors import from_validation
+from app.settings import Settings
+from model.errors import PersonaDualError
+
+app = typer.Typer(
+    help="Serve a model that answers with a persona, or without it, and says which.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+model_app = typer.Typer(help="Build and inspect checkpoints.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+EXAMPLE = """
+[bold]PersonaDual answers at {url}[/bold]   (docs: {url}/docs)
+
+Try it:
+
+  curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{{"messages": {ask}}}'
+
+or, in Python (.venv/bin/python):
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{url}/v1", api_key="none")
+  client.put("/personas/ada", body={{"text": "Ada is vegan."}}, cast_to=object)
+  reply = client.chat.completions.create(model="{model}", user="ada", messages={ask})
+  print(reply.personadual, reply.choices[0].message.content)
+
+Ctrl-C ends it. Logs and personas are in {data}.
+"""
+ASK = '[{"role": "user", "content": "What should I cook?"}]'
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 8080,
+    data: Annotated[
+        Path, typer.Option(help="Folder for personas, logs and the default checkpoint.")
+    ] = Path(".personadual"),
+    model: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option(help="Checkpoint folder to serve; without it Pocket is built and served."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Gateway processes.")] = 1,
+    max_model_len: Annotated[
+        int, typer.Option(min=256, help="Longest context that the engine takes, in tokens.")
+    ] = 4096,
+    engine_option: Annotated[
+        list[str], typer.Option(help="Passed on to vLLM as it is; may be repeated.")
+    ] = [],  # noqa: B006 - typer copies it
+) -> None:
+    """Start Redis, the engine and the gateway, and end them together.
+
+    With PERSONADUAL_REDIS_URL or PERSONADUAL_ENGINE_URL set, those are used instead of own ones.
+    """
+    # Imported here, so that help and completion answer at once.
+    from app.serve.stack import Stack, Stopped, Wish, stoppable
+
+    wish = Wish(host, port, workers, data, model, max_model_len, tuple(engine_option))
+    with _reported():
+        stack = Stack(wish, _settings(), _step)
+        try:
+            with stoppable():
+                begun = time.monotonic()
+                stack.start()
+                console.print(f"ready after {time.monotonic() - begun:.0f} s")
+                served = model.name if model else "pocket"
+                example = EXAMPLE.format(url=stack.url, model=served, data=data, ask=ASK)
+                console.print(example, soft_wrap=True)
+                stack.watch()
+        except Stopped:
+            console.print("ending")
+        finally:
+            stack.close()
+
+
+@model_app.command("build")
+def build(
+    folder: Annotated[Path, typer.Argument(help="Where the checkpoint goes.")] = Path(
+        ".personadual/models/pocket"
+    ),
+    force: Annotated[bool, typer.Option(help="Build again where one is built already.")] = False,
+) -> None:
+    """Build Pocket, the default checkpoint, from installed packages; no network is used."""
+    from model.pocket import build as pocket
+
+    with _reported():
+        if pocket.is_built(folder) and not force:
+            console.print(f"{folder} is built already")
+            return
+        with _step("Pocket"):
+            pocket.build(folder, lambda line: console.print(f"  {line}"))
+        console.print(f"built {folder}")
+
+
+@model_app.command("card")
+def card(folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")]) -> None:
+    """Show the model card of a checkpoint, defaults included, and whether it is well formed."""
+    from model.card import load_card
+
+    with _reported():
+        found, warning = load_card(folder)
+        if warning:
+            errors.print(f"[yellow]{warning}[/yellow]")
+        console.print(found.to_json(), end="", markup=False)
+
+
+@app.command("version")
+def show_version() -> None:
+    """Show the version."""
+    console.print(version("personadual"))
+
+
+@contextlib.contextmanager
+def _step(text: str) -> Iterator[None]:
+    """Say what is being done, and afterwards how long it took."""
+    begun = time.monotonic()
+    with console.status(f"{text} …"):
+        if not console.is_terminal:
+            console.print(f"  … {text}")
+        yield
+    console.print(f"  [green]✓[/green] {text} ({time.monotonic() - begun:.1f} s)")
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[None]:
+    """Turn an expected failure into one line and a status of 1."""
+    try:
+        yield
+    except PersonaDualError as error:
+        errors.print(f"[red]personadual:[/red] {error.message}", markup=True, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise from_validation(error, "PERSONADUAL settings") from error
+
+
+def main() -> None:
+    app()

