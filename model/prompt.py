@@ -11,8 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from model.errors import InvalidRequest
+
 Message = Mapping[str, Any]
 
+MAX_DEPTH = 32
 ZERO_WIDTH_SPACE = "\u200b"
 # Control tokens of the common chat templates have this form, or stand in the tokenizer's list.
 _COMMON_CONTROL = r"<\|[^|<>\s]{1,64}\|>|</?s>|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_turn>"
@@ -66,20 +69,26 @@ class Plainer:
     def text(self, text: str) -> str:
         return self._control.sub(rf"\1{ZERO_WIDTH_SPACE}", text)
 
-    def message(self, message: Message) -> dict[str, Any]:
-        """The message with every text in it kept plain, its parts and tool calls included."""
+    def message(self, message: Message, depth: int = 0) -> dict[str, Any]:
+        """The message with every text in it kept plain, its parts and tool calls included.
+
+        Raises:
+            InvalidRequest: it is nested deeper than any message of the protocol.
+        """
         return {
-            key: value if key in _OPAQUE_KEYS else self._value(value)
+            key: value if key in _OPAQUE_KEYS else self._value(value, depth)
             for key, value in message.items()
         }
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
             return self.text(value)
+        if depth > MAX_DEPTH:
+            raise InvalidRequest("messages is nested too deeply", field="messages")
         if isinstance(value, Mapping):
-            return self.message(value)
+            return self.message(value, depth + 1)
         if isinstance(value, list):
-            return [self._value(item) for item in value]
+            return [self._value(item, depth + 1) for item in value]
         return value
 
 

@@ -155,25 +155,9 @@ class Stack:
 
     def _start_engine(self, checkpoint: Path, package: str) -> str:
         port = preflight.free_port()
-        command = [
-            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
-            *("--host", "127.0.0.1", "--port", str(port)),
-            *("--model", str(checkpoint), "--served-model-name", checkpoint.name),
-            *("--max-model-len", str(self._wish.max_model_len)),
-            *("--logits-processors", QUALIFIED_NAME),
-            *(
-                "--reasoning-parser-plugin",
-                str(GRAMMAR_PLUGIN),
-                "--reasoning-parser",
-                "personadual",
-            ),
-            "--disable-uvicorn-access-log",
-        ]
-        env = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-        if package == preflight.CPU_PACKAGE:
-            # bfloat16 is several times slower on CPUs without the instructions for it.
-            command += ["--dtype", "float32", "--enforce-eager"]
-            env["VLLM_CPU_KVCACHE_SPACE"] = "2"
+        command, env = engine_command(
+            checkpoint, port, package, max_model_len=self._wish.max_model_len
+        )
         with self._say(f"the engine (vLLM) with {checkpoint.name}; about a minute on a CPU"):
             child = self._launch("engine", [*command, *self._wish.engine_options], env)
             url = f"http://127.0.0.1:{port}"
@@ -222,6 +206,29 @@ class Stack:
     def _check(self) -> None:
         for child in self._children:
             child.check()
+
+
+def engine_command(
+    checkpoint: Path, port: int, package: str, *, max_model_len: int, has_gate: bool = True
+) -> tuple[list[str], dict[str, str]]:
+    """How vLLM is started with our plug-ins: its command line and environment."""
+    command = [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--model", str(checkpoint), "--served-model-name", checkpoint.name),
+        *("--max-model-len", str(max_model_len)),
+        "--disable-uvicorn-access-log",
+    ]
+    if has_gate:
+        command += ["--logits-processors", QUALIFIED_NAME]
+        command += ["--reasoning-parser-plugin", str(GRAMMAR_PLUGIN)]
+        command += ["--reasoning-parser", "personadual"]
+    env = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    if package == preflight.CPU_PACKAGE:
+        # bfloat16 is several times slower on CPUs without the instructions for it.
+        command += ["--dtype", "float32", "--enforce-eager"]
+        env["VLLM_CPU_KVCACHE_SPACE"] = "2"
+    return command, env
 
 
 @contextlib.contextmanager

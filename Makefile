@@ -1,0 +1,47 @@
+# `make serve` runs the service, `make test` proves it; both install what they need first.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# The CUDA build of the engine where a GPU is, else the CPU build.
+DEVICE ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
+LOCK := requirements/$(DEVICE).lock
+ARGS ?=
+
+.PHONY: help serve test check install format lock clean
+.DEFAULT_GOAL := help
+
+help:  ## Show this
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 18
+
+serve: $(VENV)/installed  ## Start Redis, engine and gateway; ARGS="--port 9000" and the like are passed on
+	@$(BIN)/personadual serve $(ARGS)
+
+test: $(VENV)/installed  ## Run all tests; ARGS="-k reply" and the like are passed on
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/installed  ## Format, lint, types, layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_layers.py
+
+format: $(VENV)/installed  ## Format and mend what ruff can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+install: $(VENV)/installed  ## Make .venv with the locked dependencies
+
+$(VENV)/installed: $(LOCK) pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not there; install it, or name one: make PYTHON=..."; exit 1; }
+	@echo "Installing the locked dependencies into $(VENV) ($(LOCK)); a few minutes, once."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "Installed."
+
+lock:  ## Write requirements/cpu.lock anew from cpu.in (needs uv)
+	@{ cat requirements/head.txt; uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate --python-version 3.11 requirements/cpu.in; } > requirements/cpu.lock
+
+clean:  ## Remove the environment and what tests and builds left
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist

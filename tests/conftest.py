@@ -1,0 +1,202 @@
+"""Fixtures: real Redis, honest fake engine, real vLLM, and gateways over them, all over sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from openai import OpenAI
+from pydantic import SecretStr
+from redis import Redis
+
+from app.main import create_app
+from app.redis_store import RedisStore
+from app.serve.preflight import free_port, redis_binary
+from app.settings import Settings
+from model.vllm import VllmEngine
+from tests import fake_engine
+from tests.fake_engine import FakeEngine, Script
+from tests.real_engine import RealEngine, built_pocket
+
+ARE_PROGRAMS_REQUIRED = os.environ.get("PERSONADUAL_TEST_PROGRAMS") == "required"
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """Find an optional program; where it is missing the test is skipped, in CI it fails."""
+
+    def find(name: str) -> str:
+        found = shutil.which(name)
+        if found is None and ARE_PROGRAMS_REQUIRED:
+            pytest.fail(f"{name} is not installed, and this run requires it")
+        if found is None:
+            pytest.skip(f"{name} is not installed")
+        return found
+
+    return find
+
+
+class RedisServer:
+    """A redis-server on a loopback port, which a test may stop, hang and start again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        options = f"--port {self.port} --bind 127.0.0.1 --save --appendonly no".split()
+        self._process = subprocess.Popen(
+            [redis_binary(), *options, "--dir", str(self._folder)], stdout=subprocess.DEVNULL
+        )
+        client = Redis.from_url(self.url)
+        wait_until(lambda: _is_up(client))
+        client.close()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+def _is_up(client: Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except Exception:  # noqa: BLE001 - any failure means "not yet"
+        return False
+
+
+def wait_until(is_true: Callable[[], bool], limit_s: float = 10.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis(redis_server: RedisServer) -> Iterator[Redis]:
+    """A connection to an empty Redis."""
+    client = Redis.from_url(redis_server.url, decode_responses=True)
+    client.flushall()
+    yield client
+    client.close()
+
+
+class Gateway:
+    """A gateway under uvicorn in a thread, on a real port."""
+
+    def __init__(self, settings: Settings) -> None:
+        engine = VllmEngine(settings.engine_url)
+        store = RedisStore(
+            settings.redis_url.get_secret_value(),
+            timeout_s=settings.redis_timeout_ms / 1000,
+            retry_s=settings.redis_retry_s,
+        )
+        self.app = create_app(settings, engine, store)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        config = uvicorn.Config(self.app, log_level="warning", http="httptools", loop="uvloop")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._socket]))
+
+    def start(self) -> None:
+        self._thread.start()
+        wait_until(lambda: self._server.started)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+        self._socket.close()
+
+    @property
+    def client(self) -> OpenAI:
+        return OpenAI(base_url=f"{self.url}/v1", api_key="unused", max_retries=0)
+
+
+Starter = Callable[..., Gateway]
+
+
+@pytest.fixture
+def start_gateway(redis: Redis, redis_server: RedisServer) -> Iterator[Starter]:
+    """Start gateways with settings of the test's choice; they end with it."""
+    started: list[Gateway] = []
+
+    def start(engine_url: str, **settings: object) -> Gateway:
+        chosen = {
+            "engine_url": engine_url,
+            "redis_url": SecretStr(redis_server.url),
+            # Two busy cores: what is being measured elsewhere must not fail tests here.
+            "redis_timeout_ms": 1_000,
+            **settings,
+        }
+        gateway = Gateway(Settings(**chosen))
+        gateway.start()
+        started.append(gateway)
+        return gateway
+
+    yield start
+    for gateway in started:
+        gateway.stop()
+
+
+@pytest.fixture(scope="session")
+def fake() -> Iterator[FakeEngine]:
+    yield from fake_engine.running()
+
+
+@pytest.fixture
+def script(fake: FakeEngine) -> Script:
+    """The fake model's behaviour, fresh for each test."""
+    return fake.reset()
+
+
+@pytest.fixture
+def gateway(start_gateway: Starter, fake: FakeEngine, script: Script) -> Gateway:
+    """A gateway over the fake engine, with default settings."""
+    return start_gateway(fake.url)
+
+
+@pytest.fixture(scope="session")
+def pocket() -> Path:
+    """The default checkpoint, built once and kept between runs."""
+    return built_pocket()
+
+
+@pytest.fixture(scope="session")
+def engine(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealEngine]:
+    """The real vLLM with the gate: six slots and async scheduling, so that requests wait and move."""
+    server = RealEngine(
+        pocket, tmp_path_factory.mktemp("engine"), ["--max-num-seqs", "6", "--async-scheduling"]
+    )
+    server.start()
+    yield server
+    server.stop()

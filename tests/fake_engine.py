@@ -1,0 +1,255 @@
+"""An honest fake of vLLM's OpenAI server: the same protocol over HTTP, with a scripted model.
+
+`tests/test_engine_contract.py` asks the same questions of this fake and of the real server. It has
+the gate's arguments, log-probabilities of chosen ids, streams, aborts and the running metric.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from model.decision import Calibration, Dial
+from model.errors import InvalidRequest
+from model.mode import Mode, TagIds
+
+MODEL = "pocket"
+# What SmolLM2's tokenizer makes of the default tags.
+TAG_TOKENS = {
+    Mode.GENERAL: ["[", "General", "_", "mode", "]", "\n"],
+    Mode.PERSONALIZED: ["[", "Personal", "ized", "_", "mode", "]", "\n"],
+}
+IDS = {"[": 75, "General": 12522, "_": 79, "mode": 9368, "]": 77, "\n": 198}
+IDS |= {"Personal": 26341, "ized": 1005}
+TAG_IDS = TagIds(
+    tuple(IDS[token] for token in TAG_TOKENS[Mode.GENERAL]),
+    tuple(IDS[token] for token in TAG_TOKENS[Mode.PERSONALIZED]),
+)
+
+
+@dataclass
+class Script:
+    """How the fake model behaves; tests change it, `reset` undoes that."""
+
+    answer: str = "Cook a stew."
+    logprobs: tuple[float, float] = (-1.0, -2.0)  # general, personalized
+    shared_logprob: float = -0.5
+    has_gate: bool = True
+    delay_s: float = 0.0  # before each token
+    status: int = 200
+    fail_after: int | None = None  # tokens after which the connection breaks
+    untagged: bool = False
+    seen: list[dict[str, Any]] = field(default_factory=list)
+
+
+class FakeEngine:
+    """Runs in a thread with a loop of its own; `url` is where it listens."""
+
+    def __init__(self) -> None:
+        self.script = Script()
+        self.running = 0
+        self.url = ""
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._counter = itertools.count()
+
+    def start(self) -> None:
+        self._thread.start()
+        self._started.wait()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def reset(self) -> Script:
+        self.script = Script()
+        return self.script
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve())
+        self._started.set()
+        self._loop.run_forever()
+
+    async def _serve(self) -> None:
+        app = web.Application(client_max_size=64_000_000)
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.Response()
+
+    async def _models(self, _request: web.Request) -> web.Response:
+        model = {"id": MODEL, "object": "model", "created": 1, "root": "", "max_model_len": 4096}
+        return web.json_response({"object": "list", "data": [model]})
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(text=f"vllm:num_requests_running {float(self.running)}\n")
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        tokens = re.findall("|".join(map(re.escape, IDS)), (await request.json())["prompt"])
+        ids = [IDS[token] for token in tokens]
+        return web.json_response({"tokens": ids, "count": len(ids), "max_model_len": 4096})
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = orjson.loads(await request.read())
+        script = self.script
+        if script.status != 200:
+            return _error(script.status, "scripted failure", None)
+        if body.get("model") != MODEL:
+            return _error(404, f"The model `{body.get('model')}` does not exist.", "model")
+        try:
+            dial = Dial.from_arguments(body.get("vllm_xargs")) if script.has_gate else None
+        except InvalidRequest as error:
+            return _error(400, error.message, error.field)
+        script.seen.append(body)
+        self.running += 1
+        try:
+            replies = [_Reply(body, dial, script) for _ in range(body.get("n") or 1)]
+            if body.get("stream"):
+                return await self._stream(request, body, replies)
+            for reply in replies:
+                for _ in reply.tokens:
+                    await asyncio.sleep(script.delay_s)
+            return web.json_response(self._whole(body, replies))
+        finally:
+            self.running -= 1
+
+    def _whole(self, body: dict[str, Any], replies: list[_Reply]) -> dict[str, Any]:
+        choices = [
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": reply.text, "reasoning": None},
+                "logprobs": reply.logprobs(0, len(reply.tokens)),
+                "finish_reason": reply.finish_reason,
+                "token_ids": None,
+            }
+            for index, reply in enumerate(replies)
+        ]
+        return {**self._envelope("chat.completion"), "choices": choices, "usage": _usage(replies)}
+
+    async def _stream(
+        self, request: web.Request, body: dict[str, Any], replies: list[_Reply]
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        envelope = self._envelope("chat.completion.chunk")
+        for index in range(len(replies)):
+            delta = {"role": "assistant", "content": ""}
+            await _send(response, envelope, [_chunk(index, delta, None, None)])
+        for sent, (place, index) in enumerate(
+            (place, index)
+            for place in range(max(len(reply.tokens) for reply in replies))
+            for index in range(len(replies))
+            if place < len(replies[index].tokens)
+        ):
+            await asyncio.sleep(self.script.delay_s)
+            if self.script.fail_after == sent and request.transport is not None:
+                request.transport.close()
+                return response
+            reply = replies[index]
+            finish = reply.finish_reason if place + 1 == len(reply.tokens) else None
+            delta = {"content": reply.tokens[place]}
+            logprobs = reply.logprobs(place, place + 1)
+            await _send(response, envelope, [_chunk(index, delta, logprobs, finish)])
+        if (body.get("stream_options") or {}).get("include_usage"):
+            await _send(response, {**envelope, "usage": _usage(replies)}, [])
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    def _envelope(self, kind: str) -> dict[str, Any]:
+        return {
+            "id": f"chatcmpl-{next(self._counter)}",
+            "object": kind,
+            "created": 1,
+            "model": MODEL,
+        }
+
+
+class _Reply:
+    """One choice of the scripted model, under the gate's rule."""
+
+    def __init__(self, body: dict[str, Any], dial: Dial | None, script: Script) -> None:
+        self._wants = body.get("logprobs")
+        self._ids = body.get("logprob_token_ids")
+        self._top = body.get("top_logprobs") or 0
+        self._script = script
+        tag: list[str] = []
+        if dial is not None and not script.untagged:
+            score = Calibration().score(*script.logprobs)
+            is_personalized = score >= dial.bound(Calibration(), 0.5)
+            tag = TAG_TOKENS[Mode.PERSONALIZED if is_personalized else Mode.GENERAL]
+        words = re.findall(r"\s*\S+|\s+", script.answer)
+        limit = body.get("max_completion_tokens") or body.get("max_tokens") or 10_000
+        self.finish_reason = "length" if len(tag) + len(words) > limit else "stop"
+        self.tokens = [*tag, *words][:limit]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.tokens)
+
+    def logprobs(self, begin: int, end: int) -> dict[str, Any] | None:
+        if not self._wants:
+            return None
+        return {"content": [self._entry(place) for place in range(begin, end)]}
+
+    def _entry(self, place: int) -> dict[str, Any]:
+        token = self.tokens[place]
+        general, personalized = self._script.logprobs
+        pair = {"General": general, "Personal": personalized}
+        own = pair.get(token, self._script.shared_logprob)
+        tops = [_top(token, own)]
+        if self._ids:
+            tops += [_top(other, value) for other, value in pair.items() if other != token]
+        return {**_top(token, own), "top_logprobs": tops if self._ids or self._top else []}
+
+
+def _top(token: str, logprob: float) -> dict[str, Any]:
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+
+
+def _chunk(
+    index: int, delta: dict[str, Any], logprobs: dict[str, Any] | None, finish: str | None
+) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+
+
+def _usage(replies: list[_Reply]) -> dict[str, int]:
+    completion = sum(len(reply.tokens) for reply in replies)
+    return {"prompt_tokens": 10, "completion_tokens": completion, "total_tokens": 10 + completion}
+
+
+async def _send(
+    response: web.StreamResponse, envelope: dict[str, Any], choices: list[dict[str, Any]]
+) -> None:
+    await response.write(b"data: " + orjson.dumps({**envelope, "choices": choices}) + b"\n\n")
+
+
+def _error(status: int, message: str, param: str | None) -> web.Response:
+    error = {"message": message, "type": "BadRequestError", "param": param, "code": status}
+    return web.json_response({"error": error}, status=status)
+
+
+def running() -> Iterator[FakeEngine]:
+    fake = FakeEngine()
+    fake.start()
+    yield fake
+    fake.stop()

@@ -1,0 +1,65 @@
+"""The real vLLM as a child process, started as `personadual serve` starts it."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from app.serve.child import Child
+from app.serve.preflight import engine_package, free_port
+from app.serve.stack import engine_command
+from model.pocket import build as pocket
+
+CACHE = Path(__file__).parents[1] / ".personadual" / "models"
+START_LIMIT_S = 400.0
+
+
+def built_pocket() -> Path:
+    folder = CACHE / pocket.NAME
+    if not pocket.is_built(folder):
+        pocket.build(folder)
+    return folder.resolve()
+
+
+class RealEngine:
+    """vLLM over a checkpoint; `has_gate=False` leaves our plug-ins out."""
+
+    def __init__(
+        self, checkpoint: Path, folder: Path, options: list[str], *, has_gate: bool = True
+    ) -> None:
+        port = free_port()
+        command, env = engine_command(
+            checkpoint, port, engine_package(), max_model_len=2048, has_gate=has_gate
+        )
+        self.checkpoint = checkpoint
+        self.url = f"http://127.0.0.1:{port}"
+        self.child = Child("engine", [*command, *options], env, folder / "engine.log")
+
+    def start(self) -> None:
+        self.child.start()
+        deadline = time.monotonic() + START_LIMIT_S
+        while not self._is_up():
+            self.child.check()
+            assert time.monotonic() < deadline, "the engine did not start in time"
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        self.child.stop()
+
+    def running(self) -> float:
+        """The engine's own count of requests that it works on."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:
+            text = response.read().decode()
+        found = re.findall(r"^vllm:num_requests_running\{.*\} (\S+)$", text, re.MULTILINE)
+        assert found, "the engine has no such metric"
+        return sum(map(float, found))
+
+    def _is_up(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False

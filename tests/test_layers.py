@@ -1,0 +1,100 @@
+"""The house: who may import whom, how large a module may grow, and where the environment is read."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(
+    path for top in ("app", "model", "training") for path in (ROOT / top).rglob("*.py")
+)
+PURE = ("mode", "persona", "prompt", "reply", "decision", "card", "errors", "engine")
+ALLOWED_IN_PURE = {"pydantic", "model"}
+FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "base", "manager", "core"}
+MAX_MODULE_LINES, MAX_FUNCTION_LINES, MAX_RECIPE_LINES = 300, 60, 120
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def tops(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_layers_never_look_up_or_sideways(path: Path) -> None:
+    """app and training do not know each other; model knows neither."""
+    top = path.relative_to(ROOT).parts[0]
+    forbidden = {"app": {"training"}, "training": {"app"}, "model": {"app", "training"}}[top]
+    assert not tops(path) & forbidden
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_need_the_standard_library_alone(name: str) -> None:
+    """What trainer, gate and gateway share drags nothing in."""
+    import sys
+
+    outside = tops(ROOT / "model" / f"{name}.py") - set(sys.stdlib_module_names)
+    assert outside <= ALLOWED_IN_PURE
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    """A module has up to 300 lines, a function up to 60, a recipe's loop up to 120."""
+    text = path.read_text()
+    assert len(text.splitlines()) <= MAX_MODULE_LINES
+    limit = MAX_RECIPE_LINES if path.parts[-2] == "training" else MAX_FUNCTION_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < limit, node.name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_every_module_opens_with_what_it_is(path: Path) -> None:
+    """A docstring first; and no file is named for what does not fit elsewhere."""
+    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert path.stem not in FORBIDDEN_NAMES
+
+
+def test_the_environment_is_read_in_one_file() -> None:
+    """Settings come from `app.settings`; children inherit the environment, which is not reading."""
+    readers = {
+        name_of(path)
+        for path in SOURCES
+        if "os.getenv" in path.read_text() or "environ[" in path.read_text()
+    }
+    assert readers <= {"app.settings"}
+
+
+def test_no_import_cycles() -> None:
+    """Following imports inside the project never leads back."""
+    modules = {name_of(path).removesuffix(".__init__"): path for path in SOURCES}
+    graph = {
+        name: {target for target in imports(path) if target in modules and target != name}
+        for name, path in modules.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail, name))
+        if name not in done:
+            for target in graph[name]:
+                visit(target, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
