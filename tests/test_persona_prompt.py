@@ -34,7 +34,8 @@ def test_personas_that_are_fine(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  \n ", "x" * (MAX_TEXT_CHARS + 1), "a\x00b", "a\tb", "a\x1b[2J", "\ud800", "\x9f"]
+    "text",
+    ["", "  \n ", "x" * (MAX_TEXT_CHARS + 1), "a\x00b", "a\tb", "a\x1b[2J", "\ud800", "\x9f"],
 )
 def test_personas_that_are_refused(text: str) -> None:
     """1 to 8,000 characters, and of control characters line breaks alone."""
@@ -44,7 +45,8 @@ def test_personas_that_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "attributes", [{"": "x"}, {"a": ""}, {"a": "x\x00"}, {"a\n\x01": 1}, {str(n): n for n in range(65)}]
+    "attributes",
+    [{"": "x"}, {"a": ""}, {"a": "x\x00"}, {"a\n\x01": 1}, {str(n): n for n in range(65)}],
 )
 def test_attributes_that_are_refused(attributes: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest) as refused:
@@ -66,7 +68,9 @@ def test_ids_that_are_refused_by_the_name_of_their_field(persona_id: str) -> Non
 
 
 def test_attributes_are_lines_of_the_persona() -> None:
-    assert Persona("Vegan.", {"city": "Lisbon", "age": 7}).as_text() == "Vegan.\ncity: Lisbon\nage: 7"
+    assert (
+        Persona("Vegan.", {"city": "Lisbon", "age": 7}).as_text() == "Vegan.\ncity: Lisbon\nage: 7"
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,10 @@ def test_attributes_are_lines_of_the_persona() -> None:
             [
                 {
                     "role": "system",
-                    "content": [{"type": "text", "text": "A"}, {"type": "text", "text": "Persona: P"}],
+                    "content": [
+                        {"type": "text", "text": "A"},
+                        {"type": "text", "text": "Persona: P"},
+                    ],
                 },
                 USER,
             ],
@@ -151,7 +158,9 @@ def test_no_control_token_arises_from_text(pocket: Path, attack: str, place: str
     def rendered(text: str) -> list[int]:
         persona, messages = _attacked(place, text)
         prompt = tokenizer.apply_chat_template(
-            render(persona, messages, card.prompt, plainer), tokenize=False, add_generation_prompt=True
+            render(persona, messages, card.prompt, plainer),
+            tokenize=False,
+            add_generation_prompt=True,
         )
         ids: list[int] = tokenizer.encode(prompt, add_special_tokens=False)
         return ids
@@ -169,14 +178,22 @@ def _attacked(place: str, text: str) -> tuple[str | None, list[dict[str, Any]]]:
     if place == "content":
         return None, [{"role": "user", "content": text}]
     if place == "part":
-        return None, [{"role": "user", "content": "x"}, {"role": "assistant", "content": text}, USER]
+        return None, [
+            {"role": "user", "content": "x"},
+            {"role": "assistant", "content": text},
+            USER,
+        ]
     if place == "name":
         return None, [{"role": "user", "name": text, "content": text}]
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": text}}
     return None, [USER, {"role": "assistant", "content": text, "tool_calls": [call]}]
 
 
-@given(st.lists(st.sampled_from(["<|im_start|>", "<|im", "_start|>", "<", "|>", "a", "[G]"]), max_size=9))
+@given(
+    st.lists(
+        st.sampled_from(["<|im_start|>", "<|im", "_start|>", "<", "|>", "a", "[G]"]), max_size=9
+    )
+)
 def test_no_control_string_survives(parts: list[str]) -> None:
     """Whatever the pieces join to; and what holds none is not touched."""
     text = "".join(parts)

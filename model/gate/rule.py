@@ -55,7 +55,7 @@ class TagRule:
             bounds: `[R]` the score from which on a row is personalised (`Dial.bound`).
 
         Returns:
-            `[R]` what each row has taken after this step.
+            `[R]` what each row has taken after this step; `UNDECIDED` where it was left alone.
         """
         general_id, personalized_id = self.ids.rivals()
         # log_softmax subtracts the same number from both, so raw logits give the same difference.
@@ -71,11 +71,12 @@ class TagRule:
         is_within = (steps >= 0) & (steps < self._lengths[tag])
         allowed = self._table[tag, steps.clamp(0, self._table.shape[1] - 1)].clamp(min=0)
         kept = logits[rows, allowed]
-        is_steered = is_within & ~torch.isneginf(kept)
+        is_forbidden = torch.isneginf(kept)
+        is_steered = is_within & ~is_forbidden
         mask = logits.new_zeros((len(rows), logits.shape[1]))
         mask.masked_fill_(is_steered[:, None], float("-inf")).scatter_(1, allowed[:, None], 0.0)
         logits[rows] += mask
-        return taken
+        return torch.where(is_within & is_forbidden, UNDECIDED, taken)
 
     def read(self, output_ids: list[int]) -> int:
         """What a reply with these output ids has taken; `UNDECIDED` where they do not tell."""

@@ -1,0 +1,387 @@
+"""The gate's rule and both adapters, against one table of cases, on the runner's own types.
+
+A tiny vocabulary stands for a checkpoint: tags `0 1 2` and `0 3 4 2`, which part at index 1, or
+the single added tokens 5 and 6, which part at index 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from vllm import SamplingParams
+from vllm.v1.sample.logits_processor.interface import BatchUpdate, MoveDirectionality
+from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext, LogitsProcRequestState
+
+from model.decision import Calibration
+from model.gate.rule import TagRule
+from model.gate.v1 import GateV1
+from model.gate.v2 import GateV2
+from model.mode import TagIds
+
+CPU = torch.device("cpu")
+VOCAB, FREE = 12, 9
+"""Vocabulary size, and the token that the model wants most when nobody steers."""
+SPLIT = TagIds((0, 1, 2), (0, 3, 4, 2))
+SINGLE = TagIds((5,), (6,))
+MAX_LEN = 64
+
+
+@dataclass
+class Request:
+    """A request as the engine sees it; `lead` is the model's log-odds of personalised mode."""
+
+    arguments: dict[str, Any] | None
+    lead: float = 0.0
+    seed: int | None = None
+    prompt_len: int = 5
+    output: list[int] = field(default_factory=list)
+
+    @property
+    def params(self) -> SamplingParams:
+        return SamplingParams(extra_args=self.arguments, seed=self.seed)
+
+
+GENERAL_OPENING = {SPLIT: [0, 1, 2], SINGLE: [5]}
+PERSONALIZED_OPENING = {SPLIT: [0, 3, 4, 2], SINGLE: [6]}
+AUTO = {"personadual_mode": "auto"}
+
+# name: arguments, lead, whether personalised is expected; None: nothing is steered
+CASES: dict[str, tuple[dict[str, Any] | None, float, bool | None]] = {
+    "auto, model leans general": (AUTO, -0.1, False),
+    "auto, model leans personalised": (AUTO, 0.1, True),
+    "auto, at the threshold": (AUTO, 0.0, True),
+    "forced general": ({"personadual_mode": "general"}, 50.0, False),
+    "forced personalised": ({"personadual_mode": "personalized"}, -50.0, True),
+    "threshold 0": ({"personadual_threshold": 0}, -80.0, True),
+    "threshold 1": ({"personadual_threshold": 1}, 80.0, False),
+    "threshold .5": ({"personadual_threshold": 0.5}, 0.1, True),
+    "threshold .9, not sure enough": ({"personadual_threshold": 0.9}, 2.0, False),
+    "threshold .9, sure enough": ({"personadual_threshold": 0.9}, 2.3, True),
+    "drawn, certain": ({"personadual_decision": "sample"}, 60.0, True),
+    "drawn, impossible": ({"personadual_decision": "sample"}, -60.0, False),
+    "general, both rivals forbidden": (AUTO, math.nan, None),
+    "not gated": (None, 5.0, None),
+    "not gated, other arguments": ({"another": 1}, 5.0, None),
+}
+
+
+def logits_of(requests: list[Request], ids: TagIds) -> torch.Tensor:
+    """What the model says: it would rather answer (`FREE`) than open any tag."""
+    logits = torch.zeros(len(requests), VOCAB)
+    general, personalized = ids.rivals()
+    for row, request in enumerate(requests):
+        logits[row, FREE] = 999.0
+        if math.isnan(request.lead):
+            logits[row, [general, personalized]] = -math.inf
+        else:
+            logits[row, general], logits[row, personalized] = -3.0, -3.0 + request.lead
+    return logits
+
+
+class DriveV1:
+    """Drives the V1 adapter as the input batch does: list references, updates, moves."""
+
+    def __init__(self, ids: TagIds, calibration: Calibration) -> None:
+        self.gate = GateV1(TagRule(ids, calibration, CPU))
+        self.ids = ids
+        self.batch: list[Request] = []
+
+    def add(self, requests: list[Request]) -> None:
+        begin = len(self.batch)
+        self.batch += requests
+        added = [(begin + i, r.params, None, r.output) for i, r in enumerate(requests)]
+        self.gate.update_state(BatchUpdate(len(self.batch), [], added, []))
+
+    def step(self, *, keep: bool = True, placeholders: bool = False) -> torch.Tensor:
+        logits = self.gate.apply(logits_of(self.batch, self.ids))
+        if keep:
+            for request, token in zip(self.batch, logits.argmax(-1).tolist(), strict=True):
+                request.output.append(-1 if placeholders else token)
+        return logits
+
+
+class DriveV2:
+    """Drives the V2 adapter with the runner's own context and shuffled slots."""
+
+    def __init__(self, ids: TagIds, calibration: Calibration) -> None:
+        self.ids = ids
+        size = 16
+        self.states = LogitsProcRequestState(
+            device=CPU,
+            max_num_reqs=size,
+            vocab_size=VOCAB,
+            # The runner's buffers need a GPU to be made; these have the same two faces.
+            all_token_ids=SimpleNamespace(gpu=torch.zeros(size, MAX_LEN, dtype=torch.int32)),
+            prompt_len=_buffer(size),
+            prefill_len=_buffer(size),
+            total_len=_buffer(size),
+        )
+        self.gate = GateV2(TagRule(ids, calibration, CPU), self.states)
+        self.batch: list[Request] = []
+        self.slots: list[int] = []
+
+    def add(self, requests: list[Request]) -> None:
+        for request in requests:
+            slot = (7 * len(self.slots) + 3) % 16
+            self.slots.append(slot)
+            self.batch.append(request)
+            self.states.prompt_len.np[slot] = request.prompt_len
+            self.commit(request, slot)
+            gated = self.gate.add_request(slot, request.params)
+            assert gated == any(k.startswith("personadual") for k in request.arguments or {})
+        self.gate.apply_staged_writes()
+
+    def commit(self, request: Request, slot: int) -> None:
+        begin = request.prompt_len
+        end = begin + len(request.output)
+        self.states.all_token_ids.gpu[slot, begin:end] = torch.tensor(
+            request.output, dtype=torch.int32
+        )
+        self.states.total_len.np[slot] = end
+
+    def step(self, *, keep: bool = True, placeholders: bool = False) -> torch.Tensor:
+        lengths = [r.prompt_len + len(r.output) for r in self.batch]
+        if not keep:  # a chunk of a prompt: the row stands before the prompt's end
+            lengths = [length - 2 for length in lengths]
+        slots = torch.tensor(self.slots)
+        context = LogitsContext(
+            expanded_idx_mapping=slots,
+            idx_mapping=slots,
+            idx_mapping_np=np.array(self.slots),
+            expanded_local_pos=torch.zeros(len(self.slots)),
+            input_ids=torch.zeros(len(self.slots), dtype=torch.int32),
+            pos=torch.tensor(lengths) - 1,
+            seq_lens_upper_bound_np=np.array(lengths),
+        )
+        logits = self.gate.apply(logits_of(self.batch, self.ids), context)
+        if keep:
+            for request, slot, token in zip(
+                self.batch, self.slots, logits.argmax(-1).tolist(), strict=True
+            ):
+                request.output.append(token)
+                self.commit(request, slot)
+        return logits
+
+
+def _buffer(size: int) -> Any:
+    array = np.zeros(size, dtype=np.int32)
+    return SimpleNamespace(np=array, gpu=torch.from_numpy(array))
+
+
+Drive = Callable[..., Any]
+drives = pytest.mark.parametrize("drive", [DriveV1, DriveV2])
+taggings = pytest.mark.parametrize("ids", [SPLIT, SINGLE], ids=["split", "single"])
+
+
+def expected(name: str, ids: TagIds) -> list[int]:
+    is_personalized = CASES[name][2]
+    if is_personalized is None:
+        # Without rivals, the shared opening is steered and then the row is left alone.
+        shared = list(ids.general[: ids.parting]) if math.isnan(CASES[name][1]) else []
+        return [*shared, FREE, FREE]
+    return [*(PERSONALIZED_OPENING if is_personalized else GENERAL_OPENING)[ids], FREE, FREE]
+
+
+@drives
+@taggings
+@pytest.mark.parametrize("name", CASES)
+def test_each_case_alone(name: str, drive: Drive, ids: TagIds) -> None:
+    """The whole opening, and from there on the model's own wish."""
+    arguments, lead, _ = CASES[name]
+    request = Request(arguments, lead)
+    driver = drive(ids, Calibration())
+    driver.add([request])
+    for _ in range(8):
+        driver.step()
+    want = expected(name, ids)
+    assert request.output[: len(want)] == want
+
+
+@drives
+@taggings
+def test_all_cases_in_one_batch_that_grows(drive: Drive, ids: TagIds) -> None:
+    """Rows at different places of different tags do not disturb each other."""
+    requests = {name: Request(case[0], case[1]) for name, case in CASES.items()}
+    driver = drive(ids, Calibration())
+    for request in requests.values():
+        driver.add([request])
+        driver.step()
+    for _ in range(8):
+        driver.step()
+    for name, request in requests.items():
+        want = expected(name, ids)
+        assert request.output[: len(want)] == want, name
+
+
+@drives
+@taggings
+def test_rows_that_are_not_gated_are_untouched(drive: Drive, ids: TagIds) -> None:
+    """Bit for bit, beside rows that are steered."""
+    requests = [Request(AUTO), Request(None), Request({"another": 1})]
+    driver = drive(ids, Calibration())
+    driver.add(requests)
+    before = logits_of(requests, ids)
+    assert torch.equal(driver.step()[1:], before[1:])
+
+
+@drives
+@taggings
+def test_a_chunk_of_a_prompt_decides_nothing(drive: Drive, ids: TagIds) -> None:
+    """Its sampled token is thrown away; the opening starts where the output starts."""
+    request = Request(AUTO, 1.0)
+    driver = drive(ids, Calibration())
+    driver.add([request])
+    driver.step(keep=False)
+    driver.step(keep=False)
+    for _ in range(6):
+        driver.step()
+    want = [*PERSONALIZED_OPENING[ids], FREE]
+    assert request.output[: len(want)] == want
+
+
+@drives
+@pytest.mark.parametrize("done", range(6))
+def test_a_reply_that_comes_back_goes_on(drive: Drive, done: int) -> None:
+    """After preemption the request is added anew with its real output: at every place of the tag."""
+    opening = [*PERSONALIZED_OPENING[SPLIT], FREE, FREE]
+    request = Request(AUTO, 1.0, output=opening[:done])
+    driver = drive(SPLIT, Calibration())
+    driver.add([request])
+    for _ in range(6 - done):
+        driver.step()
+    assert request.output == opening
+
+
+@drives
+def test_the_calibration_is_part_of_the_decision(drive: Drive) -> None:
+    """slope 2, intercept -1: a lead of 0.4 is a score of -0.2, one of 0.6 a score of 0.2."""
+    requests = [Request(AUTO, 0.4), Request(AUTO, 0.6)]
+    driver = drive(SPLIT, Calibration(2.0, -1.0))
+    driver.add(requests)
+    driver.step()
+    driver.step()
+    assert [request.output[1] for request in requests] == [1, 3]
+
+
+@drives
+def test_drawn_modes_follow_the_probability_and_the_seed(drive: Drive) -> None:
+    """p = sigmoid(1) = 0.73: of 400 seeds about 292 are personalised; a seed repeats itself."""
+    counts = 0
+    for seed in range(400):
+        taken = []
+        for _ in range(2 if seed < 5 else 1):
+            request = Request({"personadual_decision": "sample"}, 1.0, seed=seed)
+            driver = drive(SPLIT, Calibration())
+            driver.add([request])
+            driver.step()
+            driver.step()
+            taken.append(request.output[1])
+        assert len(set(taken)) == 1
+        counts += taken[0] == 3
+    assert 250 < counts < 330
+
+
+@drives
+def test_a_token_that_is_forbidden_is_not_revived(drive: Drive) -> None:
+    """A grammar that came first wins: the row is left alone instead of emptied."""
+    driver = drive(SPLIT, Calibration())
+    driver.add([Request(AUTO, 1.0)])
+    driver.step()
+    driver.batch[0].lead = math.nan
+    logits = driver.step()
+    assert torch.isneginf(logits[0, [1, 3]]).all()
+    assert logits[0].argmax() == FREE
+
+
+def test_v1_survives_placeholders() -> None:
+    """Under async scheduling the output list holds -1: the gate remembers what it forced."""
+    request = Request(AUTO, 1.0)
+    driver = DriveV1(SPLIT, Calibration())
+    driver.add([request])
+    steered = [int(driver.step(placeholders=True)[0].argmax()) for _ in range(5)]
+    assert steered == [*PERSONALIZED_OPENING[SPLIT], FREE]
+
+
+def test_v1_follows_rows_that_move() -> None:
+    """Removed, moved and swapped rows: state goes with the request, in vLLM's order of events."""
+    first, second, third = Request(AUTO, 1.0), Request(AUTO, -1.0), Request(AUTO, 1.0)
+    driver = DriveV1(SPLIT, Calibration())
+    driver.add([first, second, third])
+    driver.step()
+    driver.step()
+    driver.batch = [third, second]
+    one_way, swap = MoveDirectionality.UNIDIRECTIONAL, MoveDirectionality.SWAP
+    driver.gate.update_state(BatchUpdate(2, [0], [], [(2, 0, one_way)]))
+    driver.step()
+    driver.batch = [second, third]
+    driver.gate.update_state(BatchUpdate(2, [], [], [(0, 1, swap)]))
+    for _ in range(3):
+        driver.step()
+    assert second.output[:4] == [0, 1, 2, FREE]
+    assert third.output[:5] == [0, 3, 4, 2, FREE]
+
+
+def test_v1_forgets_a_reply_behind_its_tag() -> None:
+    """A batch without undecided rows costs one comparison: nothing is left to look at."""
+    driver = DriveV1(SPLIT, Calibration())
+    driver.add([Request(AUTO, 1.0), Request(None)])
+    for _ in range(5):
+        driver.step()
+    assert not driver.gate._rows
+    logits = logits_of(driver.batch, SPLIT)
+    assert driver.gate.apply(logits) is logits
+
+
+def test_v2_does_nothing_behind_the_tags() -> None:
+    """The host sees by lengths alone that no row is within a tag."""
+    driver = DriveV2(SPLIT, Calibration())
+    driver.add([Request(AUTO, 1.0), Request(None)])
+    for _ in range(4):
+        driver.step()
+    driver.gate._rule = None  # type: ignore[assignment] # would raise if it were asked
+    assert torch.equal(driver.step(), logits_of(driver.batch, SPLIT))
+
+
+def test_v2_slots_are_used_again() -> None:
+    """A slot of a gated request serves one that is not, and the other way round."""
+    driver = DriveV2(SPLIT, Calibration())
+    gated = Request(AUTO, 1.0)
+    driver.add([gated])
+    slot = driver.slots[0]
+    for second, steered in ((Request(None), FREE), (Request(AUTO, -1.0), 0)):
+        driver.batch, driver.slots = [second], [slot]
+        driver.commit(second, slot)
+        driver.gate.add_request(slot, second.params)
+        driver.gate.apply_staged_writes()
+        driver.step()
+        assert second.output == [steered]
+
+
+def test_v2_steers_each_draft_row_of_a_request() -> None:
+    """Speculative decoding: three rows of one reply, of which two lie behind draft tokens."""
+    driver = DriveV2(SPLIT, Calibration())
+    driver.gate = GateV2(TagRule(SPLIT, Calibration(), CPU), driver.states, drafts_per_step=3)
+    request = Request(AUTO, 1.0)
+    driver.add([request])
+    slot, begin = driver.slots[0], request.prompt_len
+    rows = torch.full((4,), slot)
+    context = LogitsContext(
+        expanded_idx_mapping=rows,
+        idx_mapping=rows[:1],
+        idx_mapping_np=np.array([slot]),
+        expanded_local_pos=torch.arange(4),
+        # Row 0 samples the first output token; drafts 0 (shared), 1 (general), 2 follow.
+        input_ids=torch.tensor([8, 0, 1, 2], dtype=torch.int32),
+        pos=torch.arange(4) + begin - 1,
+        seq_lens_upper_bound_np=np.array([begin + 3]),
+    )
+    logits = driver.gate.apply(logits_of([request] * 4, SPLIT), context)
+    # Shared opening; the model's own decision; then, behind the draft's decision, its tag, its end.
+    assert logits.argmax(-1).tolist() == [0, 3, 2, FREE]
