@@ -37,6 +37,8 @@ _STATUS: tuple[tuple[type[PersonaDualError], int, str], ...] = (
     (EngineBroken, 502, "api_error"),
     (ClientGone, 499, "client_gone"),
 )
+# Names of union members stand in pydantic's paths; they are its words, not the caller's.
+_UNION_MEMBERS = {"str", "int", "float", "bool", "list[dict[str,any]]", "list[str]"}
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
@@ -91,8 +93,7 @@ def of_status(status: int, message: str) -> HttpError:
 def from_validation(error: ValidationError, root: str = "") -> InvalidRequest:
     """Name the first wrong field; nothing of its value is repeated."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    # Names of union members and of types in between are pydantic's words, not the caller's.
-    parts = [str(part) for part in first["loc"] if "[" not in str(part)]
+    parts = [str(part) for part in first["loc"] if str(part) not in _UNION_MEMBERS]
     field = ".".join([root, *parts] if root else parts) or "body"
     return InvalidRequest(f"{field}: {first['msg']}", field=field)
 

@@ -90,17 +90,23 @@ def create_app(settings: Settings, engine: Engine, store: PersonaStore) -> FastA
 def gateway() -> FastAPI:
     """The factory that uvicorn calls in each worker process."""
     settings = Settings()
-    engine = VllmEngine(
+    return create_app(settings, open_engine(settings), open_store(settings))
+
+
+def open_engine(settings: Settings) -> Engine:
+    return VllmEngine(
         settings.engine_url,
         api_key=settings.engine_api_key.get_secret_value() if settings.engine_api_key else None,
         timeouts=Timeouts(settings.engine_connect_s, settings.engine_silence_s),
     )
-    store = RedisStore(
+
+
+def open_store(settings: Settings) -> PersonaStore:
+    return RedisStore(
         settings.redis_url.get_secret_value(),
         timeout_s=settings.redis_timeout_ms / 1000,
         retry_s=settings.redis_retry_s,
     )
-    return create_app(settings, engine, store)
 
 
 def _handle_errors(app: FastAPI, metrics: Metrics) -> None:

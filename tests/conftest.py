@@ -18,11 +18,9 @@ from openai import OpenAI
 from pydantic import SecretStr
 from redis import Redis
 
-from app.main import create_app
-from app.redis_store import RedisStore
+from app.main import create_app, open_engine, open_store
 from app.serve.preflight import free_port, redis_binary
 from app.settings import Settings
-from model.vllm import VllmEngine
 from tests import fake_engine
 from tests.fake_engine import FakeEngine, Script
 from tests.real_engine import RealEngine, built_pocket
@@ -112,13 +110,7 @@ class Gateway:
     """A gateway under uvicorn in a thread, on a real port."""
 
     def __init__(self, settings: Settings) -> None:
-        engine = VllmEngine(settings.engine_url)
-        store = RedisStore(
-            settings.redis_url.get_secret_value(),
-            timeout_s=settings.redis_timeout_ms / 1000,
-            retry_s=settings.redis_retry_s,
-        )
-        self.app = create_app(settings, engine, store)
+        self.app = create_app(settings, open_engine(settings), open_store(settings))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(self.app, log_level="warning", http="httptools", loop="uvloop")

@@ -1,0 +1,228 @@
+"""What goes wrong: bad input, an engine that fails, callers that leave; and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from model.vllm import CHAT_PATH
+from tests.conftest import Gateway, Starter, wait_until
+from tests.fake_engine import FakeEngine, Script
+from tests.http import call, chat, put_persona
+
+MESSAGE = {"role": "user", "content": "x"}
+MARK = "okapi"
+
+
+def body(**fields: Any) -> bytes:
+    return json.dumps({"messages": [MESSAGE], **fields}).encode()
+
+
+BAD: dict[str, tuple[bytes, int, str]] = {
+    "not JSON": (b"{", 400, "body"),
+    "not UTF-8": (b'{"messages": "\xff"}', 400, "body"),
+    "not an object": (b"[]", 400, "body"),
+    "nested without end": (b"[" * 5000, 400, "body"),
+    "empty": (b"", 400, "body"),
+    "no messages": (b"{}", 400, "messages"),
+    "0 messages": (b'{"messages": []}', 400, "messages"),
+    "100,000 messages": (body(messages=[MESSAGE] * 100_000), 400, "messages"),
+    "messages of another type": (body(messages="hi"), 400, "messages"),
+    "message of another type": (body(messages=[1]), 400, "messages.0"),
+    "unknown role": (body(messages=[{"role": MARK, "content": "x"}]), 400, "messages.0.role"),
+    "no role": (body(messages=[{"content": "x"}]), 400, "messages.0.role"),
+    "content of another type": (
+        body(messages=[{"role": "user", "content": 5}]),
+        400,
+        "messages.0.content",
+    ),
+    "20 MB": (body(padding="x" * 20_000_000), 413, "body"),
+    "n=0": (body(n=0), 400, "n"),
+    "n as text": (body(n="2"), 400, "n"),
+    "negative temperature": (body(temperature=-0.1), 400, "temperature"),
+    "stream as text": (body(stream="yes"), 400, "stream"),
+    "max_tokens=0": (body(max_tokens=0), 400, "max_tokens"),
+    "unknown model": (body(model=MARK), 404, "model"),
+    "model of another type": (body(model=7), 400, "model"),
+    "unknown mode": (body(personadual={"mode": MARK}), 400, "personadual.mode"),
+    "mode against alias": (
+        body(model="pocket-general", personadual={"mode": "personalized"}),
+        400,
+        "personadual.mode",
+    ),
+    "threshold 2": (body(personadual={"threshold": 2}), 400, "personadual.threshold"),
+    "threshold as text": (body(personadual={"threshold": "1"}), 400, "personadual.threshold"),
+    "unknown isolation": (body(personadual={"isolation": MARK}), 400, "personadual.isolation"),
+    "unknown extension field": (body(personadual={MARK: 1}), 400, f"personadual.{MARK}"),
+    "extension of another type": (body(personadual=[]), 400, "personadual"),
+    "id with spaces": (body(personadual={"persona_id": "a b"}), 400, "personadual.persona_id"),
+    "id with a line break": (body(user="a\nb"), 400, "user"),
+    "id of 10 kB": (body(safety_identifier="x" * 10_000), 400, "safety_identifier"),
+    "empty persona": (body(personadual={"persona": ""}), 400, "personadual.persona"),
+    "persona of 9,000": (body(personadual={"persona": "x" * 9_000}), 400, "personadual.persona"),
+    "gate arguments": (
+        body(vllm_xargs={"personadual_mode": "general"}),
+        400,
+        "vllm_xargs.personadual_mode",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_named_and_nothing_remains(
+    gateway: Gateway, script: Script, name: str
+) -> None:
+    """4xx with the field in the message, the service goes on, and no label repeats the input."""
+    raw, status, field = BAD[name]
+    answer = call(gateway.url, CHAT_PATH, raw)
+    assert answer.status == status
+    error = answer.json["error"]
+    assert error["param"] == field
+    assert field in error["message"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert isinstance(error["code"], str)
+    assert len(answer.body) < 1_000
+    assert answer.headers["x-request-id"]
+    assert not script.seen, "the engine was not asked"
+    assert MARK not in call(gateway.url, "/metrics").body.decode()
+    assert chat(gateway.url).status == 200
+
+
+def test_a_long_body_without_length_is_cut_off(gateway: Gateway) -> None:
+    """Chunked: the length is not known before it has come."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST {CHAT_PATH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode())
+        chunk = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+        for _ in range(17):
+            connection.sendall(chunk)
+        connection.sendall(b"0\r\n\r\n")
+        assert b" 413 " in connection.recv(1000)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [("/v1/nothing", "GET", 404), ("/v1/models", "DELETE", 405), ("/", "GET", 404)],
+)
+def test_unknown_paths_answer_in_the_same_shape(
+    gateway: Gateway, path: str, method: str, status: int
+) -> None:
+    answer = call(gateway.url, path, method=method)
+    assert answer.status == status
+    assert isinstance(answer.json["error"]["code"], str)
+
+
+@pytest.mark.parametrize(
+    ("engine", "ours", "code"),
+    [
+        (400, 400, "invalid_request"),
+        (422, 400, "invalid_request"),
+        (401, 502, "engine_key"),
+        (429, 503, "engine_unavailable"),
+        (503, 503, "engine_unavailable"),
+        (500, 502, "engine_broken"),
+        (504, 504, "engine_timeout"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_engine_refuses(
+    gateway: Gateway, script: Script, engine: int, ours: int, code: str, stream: bool
+) -> None:
+    """Its status is ours before the first byte; 503 says when to come again."""
+    call(gateway.url, "/v1/models")  # the gateway has seen the engine in good health
+    script.status = engine
+    answer = chat(gateway.url, stream=stream)
+    assert (answer.status, answer.json["error"]["code"]) == (ours, code)
+    assert ("retry-after" in answer.headers) == (ours == 503)
+    script.status = 200
+    assert chat(gateway.url).status == 200
+
+
+def test_an_engine_that_is_not_there(start_gateway: Starter, script: Script) -> None:
+    gateway = start_gateway("http://127.0.0.1:9")
+    answer = chat(gateway.url)
+    assert answer.status == 503
+    assert answer.json["error"]["code"] == "engine_unavailable"
+    assert call(gateway.url, "/health/ready").status == 503
+    assert call(gateway.url, "/health/live").status == 200
+
+
+def test_an_engine_that_hangs(start_gateway: Starter, fake: FakeEngine) -> None:
+    """Silence is bounded: 504, and the engine's request is dropped."""
+    script = fake.reset()
+    gateway = start_gateway(fake.url, engine_silence_s=0.3)
+    script.delay_s = 30
+    assert chat(gateway.url).status == 504
+    wait_until(lambda: fake.running == 0, 2)
+    events = chat(gateway.url, stream=True).events
+    assert events[-1]["error"]["code"] == "engine_timeout"
+    wait_until(lambda: fake.running == 0, 2)
+
+
+def test_a_stream_that_breaks_ends_with_an_error(gateway: Gateway, script: Script) -> None:
+    """After the first byte an error is the last event; no `[DONE]` pretends that all was well."""
+    script.fail_after = 8
+    answer = chat(gateway.url, stream=True)
+    assert answer.status == 200
+    assert answer.events[-1]["error"]["code"] == "engine_broken"
+    assert b"[DONE]" not in answer.body
+    with pytest.raises(Exception, match="broke off"):
+        list(
+            gateway.client.chat.completions.create(model="pocket", messages=[MESSAGE], stream=True)
+        )
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("isolation", ["shared", "strict"])
+def test_a_caller_who_leaves_frees_the_engine(
+    gateway: Gateway, fake: FakeEngine, script: Script, stream: bool, isolation: str
+) -> None:
+    """Within a second, while the first token is still to come, streamed or not."""
+    put_persona(gateway.url, "ada", "Ada.")
+    script.delay_s = 5
+    host, port = gateway.url.removeprefix("http://").split(":")
+    raw = body(stream=stream, user="ada", personadual={"isolation": isolation})
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST {CHAT_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(raw)}\r\n\r\n"
+        connection.sendall(head.encode() + raw)
+        wait_until(lambda: fake.running == 1, 5)
+    left = time.monotonic()
+    wait_until(lambda: fake.running == 0, 5)
+    assert time.monotonic() - left < 1.0
+    metrics = call(gateway.url, "/metrics").body.decode()
+    wait_until(lambda: "personadual_inflight 1.0" in call(gateway.url, "/metrics").body.decode(), 2)
+    assert "personadual_inflight" in metrics
+
+
+def test_request_ids(gateway: Gateway, script: Script) -> None:
+    """A clean one is kept, another replaced; every answer has one and our own time."""
+    kept = call(gateway.url, "/v1/models", headers={"x-request-id": "abc-1"})
+    assert kept.headers["x-request-id"] == "abc-1"
+    replaced = call(gateway.url, "/v1/models", headers={"x-request-id": "a b" * 99})
+    assert replaced.headers["x-request-id"].startswith("req-")
+    assert float(replaced.headers["x-personadual-overhead-ms"]) >= 0
+
+
+def test_overhead_is_our_own_time(gateway: Gateway, script: Script) -> None:
+    """An engine that takes half a second does not show in it."""
+    chat(gateway.url)
+    script.delay_s = 0.05
+    begun = time.perf_counter()
+    answer = chat(gateway.url)
+    assert (time.perf_counter() - begun) * 1000 > 400
+    assert float(answer.headers["x-personadual-overhead-ms"]) < 200
+
+
+def test_docs_describe_the_bodies(gateway: Gateway) -> None:
+    schema = call(gateway.url, "/openapi.json").json
+    assert call(gateway.url, "/docs").status == 200
+    known = schema["components"]["schemas"]
+    for name in ("ChatRequest", "Extension", "PersonaBody", "PersonaPage", "ReplyExtension"):
+        assert known[name]["properties"]
+    reference = schema["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]
+    assert reference["application/json"]["schema"]["$ref"].endswith("ChatRequest")
