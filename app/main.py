@@ -73,10 +73,10 @@ def create_app(settings: Settings, engine: Engine, store: PersonaStore) -> FastA
             await served.get()
         listening = asyncio.create_task(store.listen(personas))
         yield
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
         await engine.close()
         await store.close()
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
 
     app = FastAPI(title="PersonaDual", lifespan=lifespan, redoc_url=None)
     app.state.parts = parts

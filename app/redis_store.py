@@ -68,6 +68,7 @@ class RedisStore:
         self._retry_s = retry_s
         self._away_until = 0.0
         self._is_away = False
+        self._is_closed = False
 
     async def get(self, key: Key) -> Persona | None:
         async with self._guarded():
@@ -131,7 +132,9 @@ class RedisStore:
             await self._redis.ping()
 
     async def listen(self, listener: Listener) -> None:
-        while True:
+        # redis-py's timed read now and then swallows a cancellation (seen on CPython 3.11: the
+        # task stays "cancelling" and reads on), so the end is a flag and not an exception.
+        while not self._is_closed:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
                     await channel.subscribe(CHANNEL)
@@ -142,10 +145,11 @@ class RedisStore:
                 await asyncio.sleep(LISTEN_RETRY_S)
 
     async def close(self) -> None:
+        self._is_closed = True
         await self._redis.aclose()
 
     async def _relay(self, channel: PubSub, listener: Listener) -> None:
-        while True:
+        while not self._is_closed:
             message = await channel.get_message(timeout=HEARTBEAT_S)
             if message is None:
                 # Silence may be peace or a dead peer: a ping tells, and fails if it is the latter.

@@ -1,0 +1,344 @@
+"""Personas: the HTTP resource, the store in a real Redis, the cache, and Redis that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from app.metrics import Metrics
+from app.personas import Key, Page, PersonaCache
+from app.redis_store import RedisStore
+from model.errors import StoreUnavailable
+from model.persona import Persona
+from tests.conftest import Gateway, RedisServer, Starter, wait_until
+from tests.fake_engine import FakeEngine, Script
+from tests.http import call, chat, put_persona
+
+
+def metric(gateway: Gateway, line: str) -> float:
+    for row in call(gateway.url, "/metrics").body.decode().splitlines():
+        if row.startswith(line + " "):
+            return float(row.split()[-1])
+    return 0.0
+
+
+def test_a_persona_over_http(gateway: Gateway) -> None:
+    """Put, get, put again, delete; the version counts the writes."""
+    first = put_persona(gateway.url, "ada", "Ada.\nLisbon.", attributes={"age": 7, "vip": True})
+    assert first["version"] == 1
+    assert call(gateway.url, "/v1/personas/ada").json == first
+    assert first["attributes"] == {"age": 7, "vip": True}
+    assert first["updated_at"].endswith("+00:00")
+    assert put_persona(gateway.url, "ada", "Ada.")["version"] == 2
+    assert call(gateway.url, "/v1/personas/ada", method="DELETE").json == {
+        "id": "ada",
+        "deleted": True,
+    }
+    for method in ("GET", "DELETE"):
+        gone = call(gateway.url, "/v1/personas/ada", method=method)
+        assert (gone.status, gone.json["error"]["code"]) == (404, "persona_not_found")
+
+
+@pytest.mark.parametrize(
+    ("persona_id", "body", "field"),
+    [
+        ("ada", {}, "text"),
+        ("ada", {"text": ""}, "text"),
+        ("ada", {"text": "x" * 8_001}, "text"),
+        ("ada", {"text": "a\u0007b"}, "text"),
+        ("ada", {"text": 5}, "text"),
+        ("ada", {"text": "a", "attributes": {"a": None}}, "attributes.a"),
+        ("ada", {"text": "a", "ttl_s": 0}, "ttl_s"),
+        ("ada", {"text": "a", "profile": 1}, "profile"),
+        ("ada", [], "body"),
+        ("a%20b", {"text": "a"}, "persona_id"),
+        ("a%0Ab", {"text": "a"}, "persona_id"),
+        ("x" * 200, {"text": "a"}, "persona_id"),
+    ],
+)
+def test_wrong_personas_are_refused(
+    gateway: Gateway, persona_id: str, body: Any, field: str
+) -> None:
+    answer = call(gateway.url, f"/v1/personas/{persona_id}", body, method="PUT")
+    assert answer.status == 400
+    assert answer.json["error"]["param"] == field
+    assert call(gateway.url, "/v1/personas").json["ids"] == []
+
+
+def test_pages(gateway: Gateway) -> None:
+    """Ids in order, each once, the last page without `next_after`."""
+    names = [f"u{index:02d}" for index in range(7)]
+    for name in reversed(names):
+        put_persona(gateway.url, name, "x")
+    seen, after = [], ""
+    for size in (3, 3, 1):
+        query = f"?limit=3{f'&after={after}' if after else ''}"
+        page = call(gateway.url, f"/v1/personas{query}").json
+        assert len(page["ids"]) == size
+        seen += page["ids"]
+        after = page["next_after"]
+    assert (seen, after) == (names, None)
+    for query in ("limit=0", "limit=9999", "limit=x", "after=a%20b"):
+        refused = call(gateway.url, f"/v1/personas?{query}")
+        assert (refused.status, refused.json["error"]["param"]) == (400, query.split("=")[0])
+
+
+def test_a_persona_with_a_time_to_live_goes(gateway: Gateway, redis: Redis) -> None:
+    """Also from the list, whose index knows nothing of time."""
+    put_persona(gateway.url, "ada", "x", ttl_s=1)
+    put_persona(gateway.url, "bob", "x")
+    assert call(gateway.url, "/v1/personas").json["ids"] == ["ada", "bob"]
+    wait_until(lambda: call(gateway.url, "/v1/personas/ada").status == 404, 3)
+    assert call(gateway.url, "/v1/personas").json["ids"] == ["bob"]
+    assert redis.zcard("personadual:{default}:personas") == 1
+
+
+def test_keys_carry_the_tenant(start_gateway: Starter, fake: FakeEngine, redis: Redis) -> None:
+    """Two tenants on one Redis do not see each other."""
+    one, two = (start_gateway(fake.url, tenant=name) for name in ("one", "two"))
+    put_persona(one.url, "ada", "Of one.")
+    stored = json.loads(str(redis.get("personadual:{one}:persona:ada")))
+    assert stored["text"] == "Of one."
+    assert call(two.url, "/v1/personas/ada").status == 404
+    assert call(two.url, "/v1/personas").json["ids"] == []
+
+
+def test_every_gateway_sees_a_write_within_a_second(
+    start_gateway: Starter, fake: FakeEngine, script: Script
+) -> None:
+    """Both have it cached; the writer tells the other by publish/subscribe."""
+    one, two = start_gateway(fake.url), start_gateway(fake.url)
+    time.sleep(0.2)  # both are subscribed
+
+    def seen(gateway: Gateway) -> Any:
+        return chat(gateway.url, user="ada").json["personadual"]["persona"]["version"]
+
+    assert (seen(one), seen(two)) == (None, None)  # absence is cached too
+    for version in (1, 2):
+        put_persona(one.url, "ada", f"Version {version}.")
+        begun = time.monotonic()
+        assert seen(one) == version
+        wait_until(lambda version=version: seen(two) == version, 1)
+        assert time.monotonic() - begun < 1.0
+    call(two.url, "/v1/personas/ada", method="DELETE")
+    wait_until(lambda: seen(one) is None, 1)
+
+
+def test_a_cached_persona_costs_no_round_trip(
+    gateway: Gateway, script: Script, redis: Redis
+) -> None:
+    """At most one lookup per request, none on a hit: counted by Redis itself."""
+    put_persona(gateway.url, "ada", "x")
+    time.sleep(0.2)
+
+    def gets() -> int:
+        stats: Any = redis.info("commandstats")
+        return int(stats.get("cmdstat_get", {"calls": 0})["calls"])
+
+    chat(gateway.url, user="ada")
+    before = gets()
+    for _ in range(20):
+        chat(gateway.url, user="ada")
+        chat(gateway.url, user="nobody")
+    assert gets() - before == 1  # the first look at "nobody"
+    assert metric(gateway, 'personadual_persona_lookups_total{outcome="cached"}') == 39
+
+
+def test_redis_away_and_back(gateway: Gateway, script: Script, redis_server: RedisServer) -> None:
+    """General mode without persona while it is away; personas again without restart."""
+    script.logprobs = (-9.0, -1.0)
+    put_persona(gateway.url, "ada", "Ada is vegan.")
+    redis_server.stop()
+    try:
+        wait_until(
+            lambda: chat(gateway.url, user="ada").json["personadual"]["source"] == "fallback", 5
+        )
+        answer = chat(gateway.url, user="ada")
+        assert answer.json["personadual"] == {
+            "mode": "general",
+            "probability": pytest.approx(0.99966, abs=1e-4),
+            "source": "fallback",
+            "persona": {"id": "ada", "version": None, "status": "unavailable"},
+        }
+        assert "vegan" not in json.dumps(script.seen[-1])
+        assert call(gateway.url, "/health/ready").status == 503
+        refused = call(gateway.url, "/v1/personas/ada")
+        assert (refused.status, refused.json["error"]["code"]) == (503, "store_unavailable")
+        assert chat(gateway.url).json["personadual"]["source"] == "model", "no persona, no fallback"
+    finally:
+        redis_server.start()
+    put_again = lambda: call(gateway.url, "/v1/personas/ada", {"text": "Back."}, method="PUT")  # noqa: E731
+    wait_until(lambda: put_again().status == 200, 5)
+    wait_until(
+        lambda: chat(gateway.url, user="ada").json["personadual"]["persona"]["status"] == "applied",
+        5,
+    )
+
+
+def test_redis_away_may_refuse(
+    start_gateway: Starter, fake: FakeEngine, redis_server: RedisServer
+) -> None:
+    fake.reset()
+    gateway = start_gateway(fake.url, when_store_away="refuse")
+    redis_server.stop()
+    try:
+        wait_until(lambda: chat(gateway.url, user="ada").status == 503, 5)
+        answer = chat(gateway.url, user="ada")
+        assert answer.json["error"]["code"] == "store_unavailable"
+        assert answer.headers["retry-after"]
+        assert chat(gateway.url).status == 200
+    finally:
+        redis_server.start()
+
+
+def test_a_redis_that_hangs_does_not_hang_answers(
+    start_gateway: Starter, fake: FakeEngine, redis_server: RedisServer
+) -> None:
+    """Stopped, not dead: connections stand and say nothing. A retry comes only after a moment."""
+    fake.reset()
+    gateway = start_gateway(fake.url, redis_timeout_ms=50, redis_retry_s=5)
+    chat(gateway.url)
+    redis_server.signal(signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        answers = [chat(gateway.url, user=f"u{index}") for index in range(20)]
+        assert time.monotonic() - begun < 2.0
+        statuses = {a.json["personadual"]["persona"]["status"] for a in answers}
+        assert statuses == {"unavailable"}
+    finally:
+        redis_server.signal(signal.SIGCONT)
+
+
+def test_a_value_that_someone_else_wrote(gateway: Gateway, script: Script, redis: Redis) -> None:
+    """It is not taken for a persona, and its text goes nowhere."""
+    redis.set("personadual:{default}:persona:ada", "okapi")
+    answer = chat(gateway.url, user="ada")
+    assert answer.json["personadual"]["persona"]["status"] == "unavailable"
+    assert b"okapi" not in call(gateway.url, "/v1/personas/ada").body
+
+
+class CountingStore:
+    """A store that is slow and counts; the cache's own tests need no Redis."""
+
+    def __init__(self) -> None:
+        self.personas: dict[Key, Persona] = {}
+        self.lookups = 0
+        self.is_away = False
+
+    async def get(self, key: Key) -> Persona | None:
+        self.lookups += 1
+        found = self.personas.get(key)
+        await asyncio.sleep(0.01)
+        if self.is_away:
+            raise StoreUnavailable("away")
+        return found
+
+    async def put(self, key: Key, persona: Persona, ttl_s: int | None) -> Persona:
+        raise AssertionError
+
+    async def delete(self, key: Key) -> bool:
+        raise AssertionError
+
+    async def list_ids(self, tenant: str, after: str | None, limit: int) -> Page:
+        raise AssertionError
+
+    async def ping(self) -> None: ...
+
+    async def listen(self, listener: Any) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+KEY = ("t", "ada")
+
+
+def cache_over(
+    store: CountingStore, clock: Any = time.monotonic, max_entries: int = 3
+) -> PersonaCache:
+    cache = PersonaCache(store, Metrics(), max_entries=max_entries, life_s=30, clock=clock)
+    cache.hears(True)
+    return cache
+
+
+async def test_one_lookup_serves_all_who_ask_at_once() -> None:
+    """Also when the first of them leaves."""
+    store = CountingStore()
+    store.personas[KEY] = Persona("x")
+    cache = cache_over(store)
+    first, *others = (asyncio.create_task(cache.get(KEY)) for _ in range(10))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await asyncio.gather(*others) == [Persona("x")] * 9
+    assert store.lookups == 1
+
+
+async def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
+    store = CountingStore()
+    cache = cache_over(store, max_entries=3)
+    for name in ("a", "b", "c", "a", "d"):
+        await cache.get(("t", name))
+    assert len(cache) == 3
+    store.lookups = 0
+    await cache.get(("t", "a"))
+    assert store.lookups == 0
+    await cache.get(("t", "b"))
+    assert store.lookups == 1
+
+
+async def test_entries_live_shorter_while_nobody_listens() -> None:
+    """30 s with invalidation, 1 s without: a write is seen within a second either way."""
+    now = 0.0
+    store = CountingStore()
+    cache = cache_over(store, clock=lambda: now)
+    for is_hearing, life_s in ((True, 30), (False, 1)):
+        cache.hears(is_hearing)
+        store.lookups = 0
+        await cache.get(KEY)
+        now += life_s - 0.1
+        await cache.get(KEY)
+        assert store.lookups == 1
+        now += 0.2
+        await cache.get(KEY)
+        assert store.lookups == 2
+
+
+async def test_a_write_during_a_lookup_is_not_lost() -> None:
+    """What was read before the write must not be kept after it."""
+    store = CountingStore()
+    store.personas[KEY] = Persona("old")
+    cache = cache_over(store)
+    reading = asyncio.create_task(cache.get(KEY))
+    await asyncio.sleep(0.005)
+    store.personas[KEY] = Persona("new")
+    cache.forget(KEY)
+    await reading
+    assert await cache.get(KEY) == Persona("new")
+
+
+async def test_failures_are_not_cached() -> None:
+    store = CountingStore()
+    store.is_away = True
+    cache = cache_over(store)
+    with pytest.raises(StoreUnavailable):
+        await cache.get(KEY)
+    store.is_away = False
+    assert await cache.get(KEY) is None
+
+
+async def test_listening_ends_with_the_store(redis_server: RedisServer, redis: Redis) -> None:
+    """Whatever moment it is closed at: redis-py may swallow a cancellation."""
+    for pause in (0.0, 0.1, 0.5, 0.51):
+        store = RedisStore(redis_server.url, timeout_s=1, retry_s=1)
+        cache = PersonaCache(store, Metrics(), max_entries=3, life_s=30)
+        listening = asyncio.create_task(store.listen(cache))
+        await asyncio.sleep(pause)
+        await store.close()
+        listening.cancel()
+        await asyncio.wait([listening], timeout=3)
+        assert listening.done()
