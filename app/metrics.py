@@ -10,9 +10,16 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from model.decision import Decision
 from model.mode import Mode
@@ -64,6 +71,8 @@ class Metrics:
     """All metrics of one process."""
 
     def __init__(self, shared_dir: Path | None = None) -> None:
+        # Creation times double the number of series, and nobody reads them.
+        disable_created_metrics()
         self._shared_dir = shared_dir
         self.registry = CollectorRegistry()
         self._decisions = self._counter(
@@ -113,6 +122,7 @@ class Metrics:
         """The text that Prometheus scrapes, summed over all workers."""
         if self._shared_dir is None:
             return generate_latest(self.registry)
+        _forget_the_dead(self._shared_dir)
         collected = CollectorRegistry()
         MultiProcessCollector(collected, path=str(self._shared_dir))  # type: ignore[no-untyped-call]
         return generate_latest(collected)
@@ -144,3 +154,11 @@ class Metrics:
             self.first_token_seconds.labels(mode)
             for kind in TokenKind:
                 self._tokens.labels(mode, kind)
+
+
+def _forget_the_dead(shared_dir: Path) -> None:
+    """Drop the gauges of workers that are gone: a killed one cannot do it itself."""
+    for path in shared_dir.glob("gauge_live*_*.db"):
+        pid = int(path.stem.rsplit("_", 1)[1])
+        if not Path(f"/proc/{pid}").exists():
+            mark_process_dead(pid, str(shared_dir))  # type: ignore[no-untyped-call]

@@ -1,0 +1,158 @@
+"""Metrics: what is counted, that names and labels stay as documented, and several workers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from app.limits import route_of
+from app.metrics import Metrics, Route
+from model.decision import Decision, Source
+from model.mode import Mode
+from model.persona import PersonaStatus
+from tests.conftest import Gateway
+from tests.fake_engine import Script
+from tests.http import call, chat, put_persona
+
+NAMES = {
+    "mode_decisions_total": {"mode", "source", "persona"},
+    "mode_probability": set(),
+    "requests_total": {"route", "status"},
+    "request_seconds": {"mode"},
+    "first_token_seconds": {"mode"},
+    "persona_lookups_total": {"outcome"},
+    "persona_lookup_seconds": set(),
+    "tokens_total": {"mode", "kind"},
+    "untagged_replies_total": set(),
+    "rejected_total": {"reason"},
+    "inflight": set(),
+}
+
+
+def scrape(gateway: Gateway) -> str:
+    return call(gateway.url, "/metrics").body.decode()
+
+
+def value(text: str, line: str) -> float:
+    found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
+    return float(found.group(1)) if found else 0.0
+
+
+def test_names_and_labels_are_the_designs(gateway: Gateway, script: Script) -> None:
+    """Design 4.6, to the letter, after one request of each kind."""
+    put_persona(gateway.url, "ada", "x")
+    chat(gateway.url, user="ada")
+    chat(gateway.url, user="ada", stream=True)
+    chat(gateway.url, model="nope")
+    text = scrape(gateway)
+    for name, labels in NAMES.items():
+        rows = re.findall(
+            rf"^personadual_{name}(?:_bucket|_sum|_count)?(?:\{{(.*)\}})? ", text, re.M
+        )
+        assert rows, name
+        found = {label for row in rows for label in re.findall(r'(\w+)="', row)} - {"le"}
+        assert found == labels, name
+    assert not re.search(r"_created", text)
+
+
+def test_what_a_request_counts(gateway: Gateway, script: Script) -> None:
+    """One unary and one streamed answer, by mode."""
+    put_persona(gateway.url, "ada", "x")
+    for stream in (False, True):
+        chat(gateway.url, user="ada", stream=stream)
+    text = scrape(gateway)
+    decisions = 'personadual_mode_decisions_total{mode="general",persona="applied",source="model"}'
+    assert value(text, decisions) == 2
+    assert value(text, "personadual_mode_probability_count") == 2
+    assert value(text, 'personadual_request_seconds_count{mode="general"}') == 2
+    assert value(text, 'personadual_first_token_seconds_count{mode="general"}') == 1
+    assert value(text, 'personadual_tokens_total{kind="completion",mode="general"}') == 2 * 9
+    assert value(text, 'personadual_tokens_total{kind="prompt",mode="general"}') == 2 * 10
+    assert value(text, 'personadual_requests_total{route="chat",status="200"}') == 2
+
+
+def test_a_request_may_stay_out_of_the_statistics(gateway: Gateway, script: Script) -> None:
+    """Chat clients send title-generation calls to the same endpoint."""
+    for stream in (False, True):
+        chat(gateway.url, user="ada", personadual={"persona_id": None}, stream=stream)
+    text = scrape(gateway)
+    assert "personadual_mode_decisions_total{" not in text
+    assert value(text, "personadual_mode_probability_count") == 0
+    assert value(text, 'personadual_request_seconds_count{mode="general"}') == 0
+    assert value(text, 'personadual_requests_total{route="chat",status="200"}') == 2
+
+
+def test_rejections_are_counted_by_reason(gateway: Gateway) -> None:
+    call(gateway.url, "/v1/chat/completions", b"{")
+    chat(gateway.url, model="nope")
+    call(gateway.url, "/v1/chat/completions", b"x" * 17_000_000)
+    text = scrape(gateway)
+    for reason in ("invalid", "unknown_model", "too_large"):
+        assert value(text, f'personadual_rejected_total{{reason="{reason}"}}') == 1
+    assert value(text, 'personadual_requests_total{route="chat",status="413"}') == 1
+
+
+def test_labels_are_few_whatever_is_asked_for() -> None:
+    """A path becomes one of the routes."""
+    assert route_of("/v1/personas/ada") is Route.PERSONAS
+    assert route_of("/v1/chat/completions") is Route.CHAT
+    assert route_of("/v1/personasx") is Route.OTHER
+    assert route_of("/" + "x" * 10_000) is Route.OTHER
+
+
+def test_prometheus_own_linter_is_content(
+    gateway: Gateway, script: Script, program: Callable[[str], str]
+) -> None:
+    chat(gateway.url)
+    check = subprocess.run(
+        [program("promtool"), "check", "metrics"],
+        input=scrape(gateway).encode(),
+        capture_output=True,
+        check=False,
+    )
+    assert (check.returncode, check.stdout, check.stderr) == (0, b"", b"")
+
+
+WORKER = """
+from pathlib import Path
+import sys
+from app.metrics import Metrics
+from model.decision import Decision, Source
+from model.mode import Mode
+from model.persona import PersonaStatus
+metrics = Metrics(Path(sys.argv[1]))
+for _ in range(3):
+    metrics.count_decision(Decision(Mode.GENERAL, Source.MODEL, 0.2), PersonaStatus.ABSENT)
+metrics.inflight.inc()
+if sys.argv[2] == "show":
+    print(metrics.render().decode())
+"""
+
+
+def test_several_workers_are_summed(tmp_path: Path) -> None:
+    """Two processes count three decisions each; the one that is gone leaves no request in flight."""
+    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for what in ("count", "show"):
+        done = subprocess.run(
+            [sys.executable, "-c", WORKER, str(tmp_path), what],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    labels = 'mode="general",persona="absent",source="model"'
+    assert value(done.stdout, f"personadual_mode_decisions_total{{{labels}}}") == 6
+    assert value(done.stdout, "personadual_mode_probability_count") == 6
+    assert value(done.stdout, "personadual_inflight") == 1
+
+
+def test_each_metrics_object_has_its_own_registry() -> None:
+    """Nothing is registered globally: two gateways in one process do not add up."""
+    one, two = Metrics(), Metrics()
+    one.count_decision(Decision(Mode.GENERAL, Source.MODEL), PersonaStatus.ABSENT)
+    assert b"personadual_mode_decisions_total{" in one.render()
+    assert b"personadual_mode_decisions_total{" not in two.render()
