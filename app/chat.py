@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from app import wire
 from app.errors import to_http
 from app.metrics import Metrics
 from app.personas import PersonaCache
 from app.plan import PersonaChoice, PersonaUse, Plan, choose_persona, make_plan
-from app.replies import StreamReader, read_decision, read_whole
+from app.replies import StreamReader, read_probe, read_whole
 from app.schemas import ChatRequest
 from app.served import ServedModel
 from app.settings import Settings
 from model.decision import Decision
 from model.engine import Engine, EngineStream
-from model.errors import EngineBroken, EngineUnavailable, PersonaDualError, StoreUnavailable
+from model.errors import EngineUnavailable, PersonaDualError, StoreUnavailable
 from model.mode import Mode
 from model.persona import PersonaStatus
 
-Json = dict[str, Any]
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
 
@@ -65,7 +65,7 @@ class Asked:
 class Answered:
     """A whole answer; `decision` is the first choice's."""
 
-    json: Json
+    json: bytes
     decision: Decision
     persona: PersonaUse
 
@@ -95,12 +95,12 @@ class Chat:
         """
         plan, given = await self._decided(asked)
         with asked.watch.engine():
-            answer = await self._ask(self._engine.complete(plan.body()))
-        shown, decisions = read_whole(answer, plan, self._settings.reasoning_field, given)
+            raw = await self._ask(self._engine.complete(plan.body()))
+        shown, decisions = read_whole(raw, plan, self._settings.reasoning_field, given)
         for decision in decisions:
             self._count_decision(plan, decision)
-        self._count_end(plan, decisions[0].mode, asked.watch, answer.get("usage"))
-        return Answered(shown, decisions[0], plan.persona)
+        self._count_end(plan, decisions[0].mode, asked.watch, shown.usage)
+        return Answered(wire.encode(shown), decisions[0], plan.persona)
 
     async def open(self, asked: Asked) -> AsyncIterator[bytes]:
         """Open a streamed answer: what can be refused is refused here, before the first byte."""
@@ -109,7 +109,7 @@ class Chat:
             stream = await self._ask(self._engine.stream(plan.body()))
         return self._relay(stream, plan, given, asked.watch)
 
-    async def decide(self, asked: Asked) -> tuple[Decision, Plan, Json]:
+    async def decide(self, asked: Asked) -> tuple[Decision, Plan, wire.Usage]:
         """Take the decision alone; also the engine's token counts."""
         plan = await self._plan(asked)
         if not plan.served.has_gate:
@@ -146,19 +146,10 @@ class Chat:
             return PersonaUse(PersonaStatus.UNAVAILABLE, choice.id)
         return PersonaUse.of(choice, persona)
 
-    async def _probe(self, plan: Plan, watch: Stopwatch) -> tuple[Decision, Json]:
+    async def _probe(self, plan: Plan, watch: Stopwatch) -> tuple[Decision, wire.Usage]:
         with watch.engine():
-            answer = await self._ask(self._engine.complete(plan.probe()))
-        served = plan.served
-        try:
-            choice = answer["choices"][0]
-            text, entries = choice["message"]["content"] or "", choice["logprobs"]["content"]
-        except (KeyError, IndexError, TypeError) as error:
-            raise EngineBroken("the engine's answer is not a chat completion") from error
-        mode = served.card.tags.parted(text)
-        calibration = served.card.calibration
-        decision = read_decision(mode, plan.source, entries, served.tag_ids, calibration)
-        return decision, answer.get("usage") or {}
+            raw = await self._ask(self._engine.complete(plan.probe()))
+        return read_probe(raw, plan)
 
     async def _relay(
         self, stream: EngineStream, plan: Plan, given: Decision | None, watch: Stopwatch

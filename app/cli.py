@@ -15,7 +15,7 @@ from rich.console import Console
 
 from app.errors import from_validation
 from app.settings import Settings
-from model.errors import PersonaDualError
+from model.errors import PersonaDualError, StartFailed
 
 app = typer.Typer(
     help="Serve a model that answers with a persona, or without it, and says which.",
@@ -153,7 +153,9 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        raise from_validation(error, "PERSONADUAL settings") from error
+        wrong = from_validation(error)
+        name = f"PERSONADUAL_{str(wrong.field).upper()}"
+        raise StartFailed(f"{name}{wrong.message.removeprefix(str(wrong.field))}") from error
 
 
 def main() -> None:

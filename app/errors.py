@@ -90,11 +90,11 @@ def of_status(status: int, message: str) -> HttpError:
     return HttpError(status, message, "invalid_request_error", _OF_STATUS.get(status, "http_error"))
 
 
-def from_validation(error: ValidationError, root: str = "") -> InvalidRequest:
+def from_validation(error: ValidationError) -> InvalidRequest:
     """Name the first wrong field; nothing of its value is repeated."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     parts = [str(part) for part in first["loc"] if str(part) not in _UNION_MEMBERS]
-    field = ".".join([root, *parts] if root else parts) or "body"
+    field = ".".join(parts) or "body"
     return InvalidRequest(f"{field}: {first['msg']}", field=field)
 
 

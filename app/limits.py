@@ -7,8 +7,8 @@ one plain ASGI class.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-import uuid
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -131,24 +131,26 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         ClientGone: the caller left first.
     """
-    task = asyncio.ensure_future(work)
-    farewell = asyncio.ensure_future(_farewell(request))
+    worker = asyncio.current_task()
+    assert worker is not None
+    farewell = asyncio.ensure_future(_cancel_when_gone(request, worker))
     try:
-        await asyncio.wait((task, farewell), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientGone("the caller left")
+        return await work
+    except asyncio.CancelledError:
+        if farewell.done() and worker.uncancel() == 0:
+            raise ClientGone("the caller left") from None
+        raise
     finally:
-        for pending in (task, farewell):
-            pending.cancel()
+        farewell.cancel()
 
 
-async def _farewell(request: Request) -> None:
+async def _cancel_when_gone(request: Request, worker: asyncio.Task[Any]) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    worker.cancel()
 
 
 def _request_id(given: bytes | None) -> bytes:
     if given is not None and _CLEAN_ID.fullmatch(given):
         return given
-    return b"req-" + uuid.uuid4().hex.encode()
+    return b"req-" + os.urandom(12).hex().encode()

@@ -72,7 +72,7 @@ class Metrics:
 
     def __init__(self, shared_dir: Path | None = None) -> None:
         # Creation times double the number of series, and nobody reads them.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._shared_dir = shared_dir
         self.registry = CollectorRegistry()
         self._decisions = self._counter(

@@ -7,11 +7,12 @@ their fields; the decision is read and shown. Whole answers and streams share `C
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import orjson
+from msgspec import UNSET, convert
 
+from app import wire
 from app.plan import Plan
 from app.settings import ReasoningField
 from model.decision import Calibration, Decision, Source
@@ -19,10 +20,8 @@ from model.errors import EngineBroken
 from model.mode import Mode, TagIds
 from model.reply import Part, Piece, Reply, ReplyParser
 
-Json = dict[str, Any]
 OnDecision = Callable[[Decision], None]
 
-_ENGINE_ONLY = ("prompt_token_ids", "prompt_text", "kv_transfer_params", "prompt_routed_experts")
 _REASONING_KEYS = {
     ReasoningField.REASONING_CONTENT: ("reasoning_content",),
     ReasoningField.REASONING: ("reasoning",),
@@ -34,7 +33,7 @@ _REASONING_KEYS = {
 def read_decision(
     mode: Mode | None,
     source: Source,
-    opening: Sequence[Mapping[str, Any]],
+    opening: Sequence[wire.Entry],
     tag_ids: TagIds,
     calibration: Calibration,
 ) -> Decision:
@@ -45,17 +44,35 @@ def read_decision(
     """
     if mode is None:
         return Decision(None, Source.FALLBACK)
-    rivals = opening[tag_ids.parting]["top_logprobs"] if len(opening) > tag_ids.parting else ()
+    rivals = opening[tag_ids.parting].top_logprobs if len(opening) > tag_ids.parting else ()
     if len(rivals) != 2:
         return Decision(mode, source)
-    chosen, other = (float(entry["logprob"]) for entry in rivals)
+    chosen, other = rivals[0].logprob, rivals[1].logprob
     pair = (chosen, other) if mode is Mode.GENERAL else (other, chosen)
-    shared = sum(float(entry["logprob"]) for entry in opening[: tag_ids.parting])
+    shared = sum(entry.logprob for entry in opening[: tag_ids.parting])
     mass = math.exp(shared) * (math.exp(chosen) + math.exp(other))
     return Decision(mode, source, calibration.probability(*pair), mass)
 
 
-def extension(decision: Decision, plan: Plan) -> Json:
+def read_probe(raw: bytes, plan: Plan) -> tuple[Decision, wire.Usage]:
+    """The decision of an answer that ends with the deciding token, and what it cost.
+
+    Raises:
+        EngineBroken: it is not an OpenAI chat completion.
+    """
+    try:
+        answer = wire.decode_completion(raw)
+        choice = answer.choices[0]
+    except (wire.DecodeError, IndexError) as error:
+        raise EngineBroken("the engine's answer is not a chat completion") from error
+    card, tag_ids = plan.served.card, plan.served.tag_ids
+    mode = card.tags.parted(choice.message.get("content") or "")
+    entries = choice.logprobs.content if choice.logprobs else None
+    decision = read_decision(mode, plan.source, entries or [], tag_ids, card.calibration)
+    return decision, answer.usage or {}
+
+
+def extension(decision: Decision, plan: Plan) -> dict[str, Any]:
     """`personadual` in a reply."""
     persona = plan.persona
     return {
@@ -80,16 +97,19 @@ class ChoiceReader:
         self._parser = ReplyParser(card.tags, reasons=card.reasons)
         self._opening: list[Any] = []
         self._unshown: list[Any] = []
-        self._tag_left = 0
+        self.tag_left = 0
         self.decision: Decision | None = None
+        self.read = self._parser.feed
 
     @property
     def reply(self) -> Reply:
         return self._parser.reply
 
-    def read(self, text: str) -> list[Piece]:
+    def read_opening(self, text: str, entries: list[Any]) -> list[Piece]:
+        """Read while the decision is not known: text, and the entries of its tokens."""
+        self._opening.extend(entries)
         pieces = self._parser.feed(text)
-        if self.decision is None and self._parser.is_settled:
+        if self._parser.is_settled:
             self._settle()
         return pieces
 
@@ -99,11 +119,6 @@ class ChoiceReader:
             self._settle()
         return pieces
 
-    def note(self, entries: Sequence[Any]) -> None:
-        """Log-probability entries, before the text that they belong to is read."""
-        if self.decision is None:
-            self._opening.extend(entries)
-
     def visible(self, entries: list[Any]) -> list[Any]:
         """Of entries per token, those of tokens behind the tag: none while it is not settled."""
         if self.decision is None:
@@ -111,59 +126,54 @@ class ChoiceReader:
             return []
         if self._unshown:
             entries, self._unshown = [*self._unshown, *entries], []
-        if self._tag_left:
-            entries, dropped = entries[self._tag_left :], min(self._tag_left, len(entries))
-            self._tag_left -= dropped
-        return entries
+        dropped = min(self.tag_left, len(entries))
+        self.tag_left -= dropped
+        return entries[dropped:]
 
     def _settle(self) -> None:
         mode, served = self._parser.mode, self._plan.served
-        read = read_decision(
-            mode, self._plan.source, self._opening, served.tag_ids, served.card.calibration
-        )
-        self.decision = self._given if self._given and mode else read
-        self._tag_left = 0 if mode is None else len(served.tag_ids[mode])
+        if self._given is not None and mode is not None:
+            self.decision = self._given
+        else:
+            # The caller's own log-probabilities are kept as they came; ours are typed already.
+            opening = convert(self._opening[: served.tag_ids.parting + 1], list[wire.Entry])
+            self.decision = read_decision(
+                mode, self._plan.source, opening, served.tag_ids, served.card.calibration
+            )
+        self.tag_left = 0 if mode is None else len(served.tag_ids[mode])
         self._opening = []
 
 
-def split(pieces: Sequence[Piece]) -> tuple[str, str]:
-    """Reasoning and answer text of some pieces."""
-    if len(pieces) == 1:
-        part, text = pieces[0]
-        return (text, "") if part is Part.REASONING else ("", text)
-    reasoning = "".join(text for part, text in pieces if part is Part.REASONING)
-    return reasoning, "".join(text for part, text in pieces if part is Part.ANSWER)
-
-
 def read_whole(
-    answer: Json, plan: Plan, field: ReasoningField, given: Decision | None = None
-) -> tuple[Json, list[Decision]]:
+    raw: bytes, plan: Plan, field: ReasoningField, given: Decision | None = None
+) -> tuple[wire.Completion[Any], list[Decision]]:
     """Turn a whole answer into the caller's; also its decisions, one per choice.
 
     Raises:
         EngineBroken: it is not an OpenAI chat completion.
     """
+    decode = wire.decode_full_completion if plan.request.logprobs else wire.decode_completion
     try:
-        decisions = [_read_choice(choice, plan, field, given) for choice in answer["choices"]]
-    except (KeyError, TypeError, AttributeError) as error:
+        answer: wire.Completion[Any] = decode(raw)
+    except wire.DecodeError as error:
         raise EngineBroken("the engine's answer is not a chat completion") from error
-    for name in _ENGINE_ONLY:
-        answer.pop(name, None)
-    answer["model"] = plan.request.model or plan.served.name
-    answer["personadual"] = extension(decisions[0], plan)
-    for choice, decision in zip(answer["choices"], decisions, strict=True):
-        if len(decisions) > 1:
-            choice["personadual"] = extension(decision, plan)
+    if not answer.choices:
+        raise EngineBroken("the engine's answer has no choices")
+    decisions = [_read_choice(choice, plan, field, given) for choice in answer.choices]
+    answer.model = plan.request.model or plan.served.name
+    answer.personadual = extension(decisions[0], plan)
+    if len(decisions) > 1:
+        for choice, decision in zip(answer.choices, decisions, strict=True):
+            choice.personadual = extension(decision, plan)
     return answer, decisions
 
 
 def _read_choice(
-    choice: Json, plan: Plan, field: ReasoningField, given: Decision | None
+    choice: wire.WholeChoice[Any], plan: Plan, field: ReasoningField, given: Decision | None
 ) -> Decision:
-    reader, message = ChoiceReader(plan, given), choice["message"]
-    entries = (choice.get("logprobs") or {}).get("content") or []
-    reader.note(entries)
-    reader.read(message.get("content") or "")
+    reader, message = ChoiceReader(plan, given), choice.message
+    entries = (choice.logprobs.content if choice.logprobs else None) or []
+    reader.read_opening(message.get("content") or "", entries)
     reader.finish()
     reply = reader.reply
     is_call_alone = bool(message.get("tool_calls")) and not reply.answer
@@ -171,22 +181,19 @@ def _read_choice(
     message.pop("reasoning", None)
     for key in _REASONING_KEYS[field]:
         message[key] = reply.reasoning or None
-    decision = reader.decision or Decision(None, Source.FALLBACK)
-    token_ids = choice.pop("token_ids", None)
-    if token_ids:
-        tag = plan.served.tag_ids[decision.mode] if decision.mode else ()
-        choice["token_ids"] = token_ids[len(tag) :]
-    choice["logprobs"] = _shown_logprobs(reader.visible(entries), plan)
-    return decision
+    if choice.token_ids:
+        choice.token_ids = choice.token_ids[reader.tag_left :]
+    choice.logprobs = _shown(reader.visible(entries), plan)
+    return reader.decision or Decision(None, Source.FALLBACK)
 
 
-def _shown_logprobs(entries: list[Any], plan: Plan) -> Json | None:
+def _shown(entries: list[Any], plan: Plan) -> wire.Logprobs[Any] | None:
     """The caller's log-probabilities: all that it asked for, and none of ours."""
     if not plan.request.logprobs:
         return None
-    if plan.request.top_logprobs:
-        return {"content": entries}
-    return {"content": [{**entry, "top_logprobs": []} for entry in entries]}
+    if not plan.request.top_logprobs:
+        entries = [{**entry, "top_logprobs": []} for entry in entries]
+    return wire.Logprobs(entries)
 
 
 class StreamReader:
@@ -210,8 +217,11 @@ class StreamReader:
         self._model = plan.request.model or plan.served.name
         self._wants_usage = bool((plan.request.stream_options or {}).get("include_usage"))
         self._wants_logprobs = bool(plan.request.logprobs)
+        self._decode: Callable[[bytes], wire.Chunk[Any]] = (
+            wire.decode_full_chunk if self._wants_logprobs else wire.decode_chunk
+        )
         self._readers: dict[int, ChoiceReader] = {}
-        self.usage: Json | None = None
+        self.usage: wire.Usage | None = None
         self.has_text = False
 
     def read(self, payload: bytes) -> bytes:
@@ -221,75 +231,77 @@ class StreamReader:
             EngineBroken: the event is no chunk, or reports a failure.
         """
         try:
-            chunk = orjson.loads(payload)
-            choices = chunk["choices"]
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            chunk = self._decode(payload)
+        except wire.DecodeError as error:
             raise EngineBroken("the engine failed while it answered") from error
-        usage = chunk.get("usage")
-        if usage:
-            self.usage = usage
+        chunk.model = self._model
+        if chunk.usage:
+            self.usage = chunk.usage
         if not self._wants_usage:
-            chunk.pop("usage", None)
-        for name in _ENGINE_ONLY:
-            chunk.pop(name, None)
-        chunk["model"] = self._model
-        if not choices:
+            chunk.usage = UNSET
+        if len(chunk.choices) == 1:
+            return self._read_choice(chunk, chunk.choices[0])
+        if not chunk.choices:
             return _event(chunk) if self._wants_usage else b""
-        return b"".join([self._read_choice(chunk, choice) for choice in choices])
+        return b"".join([self._read_choice(chunk, choice) for choice in chunk.choices])
 
-    def _read_choice(self, chunk: Json, choice: Json) -> bytes:
-        index = choice["index"]
-        reader = self._readers.get(index)
+    def _read_choice(self, chunk: wire.Chunk[Any], choice: wire.ChunkChoice[Any]) -> bytes:
+        reader = self._readers.get(choice.index)
         if reader is None:
-            reader = self._readers[index] = ChoiceReader(self._plan, self._given)
-        was_settled = reader.decision is not None
-        delta = choice["delta"]
-        entries = (choice.get("logprobs") or {}).get("content")
-        if entries and not was_settled:
-            reader.note(entries)
-        content = delta.pop("content", None)
-        pieces = reader.read(content) if content else []
-        is_last = choice.get("finish_reason") is not None
-        if is_last:
-            pieces = [*pieces, *reader.finish()]
+            reader = self._readers[choice.index] = ChoiceReader(self._plan, self._given)
+        delta, logprobs = choice.delta, choice.logprobs
+        content, delta.content, delta.role, delta.reasoning = delta.content, None, None, None
+        entries = (logprobs.content if logprobs else None) or []
+        is_last = choice.finish_reason is not None
         opening = b""
-        if not was_settled:
+        if reader.decision is None:
+            pieces = reader.read_opening(content or "", entries)
+            if is_last:
+                pieces += reader.finish()
             if reader.decision is None:
                 if self._wants_logprobs:
-                    reader.visible(entries or [])
+                    reader.visible(entries)
                 return b""
             self._on_decision(reader.decision)
-            opening = self._opening(chunk, index, reader.decision)
-        delta.pop("role", None)
-        delta.pop("reasoning", None)
-        self._fill(delta, pieces)
-        shown = reader.visible(entries or []) if self._wants_logprobs else ()
-        choice["logprobs"] = _shown_logprobs(list(shown), self._plan) if shown else None
-        choice.pop("token_ids", None)
-        if not (delta or is_last or shown):
+            opening = self._opening(chunk, choice.index, reader.decision)
+        else:
+            pieces = reader.read(content) if content else []
+            if is_last:
+                pieces += reader.finish()
+        choice.logprobs = None
+        if self._wants_logprobs:
+            shown = reader.visible(entries)
+            choice.logprobs = _shown(shown, self._plan) if shown else None
+        if not (pieces or is_last or choice.logprobs or delta.tool_calls):
             return opening
-        chunk["choices"] = [choice]
+        if pieces:
+            self._fill(delta, pieces)
+        chunk.choices = [choice]
         return opening + _event(chunk)
 
-    def _fill(self, delta: Json, pieces: Sequence[Piece]) -> None:
-        if not pieces:
-            return
-        reasoning, answer = split(pieces)
+    def _fill(self, delta: wire.Delta, pieces: Sequence[Piece]) -> None:
+        reasoning = "".join([text for part, text in pieces if part is Part.REASONING])
+        answer = "".join([text for part, text in pieces if part is Part.ANSWER])
         if answer:
-            delta["content"] = answer
+            delta.content = answer
             self.has_text = True
-        if reasoning and self._keys:
+        if reasoning:
             for key in self._keys:
-                delta[key] = reasoning
-            self.has_text = True
+                setattr(delta, key, reasoning)
+                self.has_text = True
 
-    def _opening(self, chunk: Json, index: int, decision: Decision) -> bytes:
+    def _opening(self, chunk: wire.Chunk[Any], index: int, decision: Decision) -> bytes:
         """The first chunk of a choice: the role, and how it is answered."""
-        delta = {"role": "assistant", "content": ""}
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
-        first = {**chunk, "choices": [choice], "personadual": extension(decision, self._plan)}
+        delta = wire.Delta(role="assistant", content="")
+        first: wire.Chunk[Any] = wire.Chunk(
+            chunk.id,
+            chunk.created,
+            chunk.model,
+            [wire.ChunkChoice(index, delta)],
+            personadual=extension(decision, self._plan),
+        )
         return _event(first)
 
 
-def _event(chunk: Json) -> bytes:
-    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+def _event(chunk: wire.Chunk[Any]) -> bytes:
+    return b"data: " + wire.encode(chunk) + b"\n\n"

@@ -38,8 +38,8 @@ class Engine(Protocol):
     Cancelling any call closes its connection, upon which the engine drops the request.
     """
 
-    async def complete(self, body: Body) -> dict[str, Any]:
-        """Answer a chat completion that is not streamed."""
+    async def complete(self, body: Body) -> bytes:
+        """Answer a chat completion that is not streamed: its JSON, for who asked to decode."""
         ...
 
     async def stream(self, body: Body) -> EngineStream:

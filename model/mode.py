@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -56,22 +56,15 @@ class TagIds:
 
     general: tuple[int, ...]
     personalized: tuple[int, ...]
+    parting: int = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.parting >= min(len(self.general), len(self.personalized)):
-            raise ValueError("the ids of one tag are the beginning of the other's")
-
-    @property
-    def parting(self) -> int:
-        pairs = zip(self.general, self.personalized, strict=False)
-        return next(
-            (
-                index
-                for index, (general, personalized) in enumerate(pairs)
-                if general != personalized
-            ),
-            min(len(self.general), len(self.personalized)),
-        )
+        shortest = min(len(self.general), len(self.personalized))
+        for index in range(shortest):
+            if self.general[index] != self.personalized[index]:
+                object.__setattr__(self, "parting", index)
+                return
+        raise ValueError("the ids of one tag are the beginning of the other's")
 
     @property
     def longest(self) -> int:

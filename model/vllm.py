@@ -56,8 +56,8 @@ class VllmEngine:
         self._timeouts = timeouts or Timeouts()
         self._session: aiohttp.ClientSession | None = None
 
-    async def complete(self, body: Body) -> dict[str, Any]:
-        return await self._json("POST", CHAT_PATH, body)
+    async def complete(self, body: Body) -> bytes:
+        return await self._read("POST", CHAT_PATH, body)
 
     async def stream(self, body: Body) -> EngineStream:
         with _translated(self._url):
@@ -101,14 +101,17 @@ class VllmEngine:
     async def _json(
         self, method: str, path: str, body: Body | None = None, limit_s: float | None = None
     ) -> dict[str, Any]:
-        with _translated(self._url):
-            response = await self._request(method, path, body, limit_s)
-            async with response:
-                raw = await response.read()
-        answer = _decode(raw)
+        answer = _decode(await self._read(method, path, body, limit_s))
         if not isinstance(answer, dict):
             raise EngineBroken("the engine's answer is not a JSON object")
         return answer
+
+    async def _read(
+        self, method: str, path: str, body: Body | None = None, limit_s: float | None = None
+    ) -> bytes:
+        with _translated(self._url):
+            async with await self._request(method, path, body, limit_s) as response:
+                return await response.read()
 
     async def _request(
         self, method: str, path: str, body: Body | None = None, limit_s: float | None = None
@@ -178,11 +181,10 @@ class EventSplitter:
         *events, self._rest = (self._rest + received).split(b"\n\n")
         payloads = []
         for event in events:
-            payload = event.removeprefix(b"data:").lstrip(b" ")
-            if payload == b"[DONE]":
+            if event.startswith(b"data: {"):
+                payloads.append(event[6:])
+            elif event == b"data: [DONE]":
                 self.is_done = True
-            elif event.startswith(b"data:"):
-                payloads.append(payload)
         return payloads
 
 

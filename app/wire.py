@@ -1,0 +1,103 @@
+"""What the engine sends, as far as the gateway reads it: decoded once, straight into these types.
+
+An answer carries log-probabilities for every token, of which we need those at the tag; a typed
+decoder skips the rest where a general one would build thousands of objects. A caller that asked
+for log-probabilities itself gets them whole, by the `Full` decoders. Fields that are not named
+here (vLLM's own: prompt token ids, routing, transfer parameters) do not reach the caller.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+Usage = dict[str, Any]
+L = TypeVar("L")
+
+
+class Rival(Struct, gc=False):
+    """One candidate of a token."""
+
+    logprob: float
+
+
+class Entry(Struct, gc=False):
+    """Log-probabilities at one token: its own, and those of the candidates, the taken one first."""
+
+    logprob: float
+    top_logprobs: list[Rival] = []
+
+
+class Logprobs(Struct, Generic[L]):
+    content: list[L] | None = None
+
+
+class Delta(Struct, omit_defaults=True):
+    """A piece of a message. A call of a tool passes through as it is."""
+
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[Any] = []
+    refusal: str | None = None
+
+
+class ChunkChoice(Struct, Generic[L]):
+    index: int
+    delta: Delta
+    finish_reason: str | None = None
+    logprobs: Logprobs[L] | None = None
+    stop_reason: int | str | UnsetType | None = UNSET
+
+
+class Chunk(Struct, Generic[L]):
+    """One event of a stream; `personadual` is ours, on the first chunk of a choice."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[ChunkChoice[L]]
+    object: str = "chat.completion.chunk"
+    system_fingerprint: str | UnsetType | None = UNSET
+    service_tier: str | UnsetType | None = UNSET
+    usage: Usage | UnsetType | None = UNSET
+    personadual: Any | UnsetType = UNSET
+
+
+class WholeChoice(Struct, Generic[L]):
+    index: int
+    message: dict[str, Any]
+    finish_reason: str | None = None
+    logprobs: Logprobs[L] | None = None
+    stop_reason: int | str | UnsetType | None = UNSET
+    token_ids: list[int] | UnsetType | None = UNSET
+    personadual: Any | UnsetType = UNSET
+
+
+class Completion(Struct, Generic[L]):
+    """A whole answer."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[WholeChoice[L]]
+    object: str = "chat.completion"
+    system_fingerprint: str | UnsetType | None = UNSET
+    service_tier: str | UnsetType | None = UNSET
+    usage: Usage | None = None
+    prompt_logprobs: Any | UnsetType = UNSET
+    personadual: Any | UnsetType = UNSET
+
+
+Full = dict[str, Any]
+"""A log-probability entry as the engine wrote it."""
+
+decode_chunk = msgspec.json.Decoder(Chunk[Entry]).decode
+decode_full_chunk = msgspec.json.Decoder(Chunk[Full]).decode
+decode_completion = msgspec.json.Decoder(Completion[Entry]).decode
+decode_full_completion = msgspec.json.Decoder(Completion[Full]).decode
+encode = msgspec.json.Encoder().encode
+DecodeError = msgspec.DecodeError

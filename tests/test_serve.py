@@ -1,0 +1,275 @@
+"""`personadual serve`: its children, its end, and what it says when it cannot start.
+
+The engine is the fake here, by PERSONADUAL_ENGINE_URL: starting and ending are the same for it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.serve import preflight
+from app.serve.child import Child
+from app.serve.preflight import free_port
+from model.errors import StartFailed
+from tests.conftest import wait_until
+from tests.fake_engine import FakeEngine
+from tests.http import call, chat, put_persona
+
+COMMAND = [sys.executable, "-m", "app", "serve"]
+
+
+class Served:
+    """A running `personadual serve`."""
+
+    def __init__(self, folder: Path, engine_url: str, *options: str, **env: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = subprocess.Popen(
+            [*COMMAND, "--port", str(self.port), "--data", str(folder), *options],
+            env={**os.environ, "PERSONADUAL_ENGINE_URL": engine_url, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_ready(self) -> str:
+        """Read what it says until it is ready."""
+        said = ""
+        assert self.process.stdout is not None
+        while "Ctrl-C ends it" not in said:
+            line = self.process.stdout.readline()
+            assert line, said
+            said += line
+        return said
+
+    def children(self) -> list[int]:
+        """All descendants, the children of children included."""
+        found, todo = [], [self.process.pid]
+        while todo:
+            listed = Path(f"/proc/{todo.pop()}/task").glob("*/children")
+            pids = [int(pid) for path in listed for pid in path.read_text().split()]
+            found += pids
+            todo += pids
+        return found
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout=30)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+Start = Callable[..., Served]
+
+
+@pytest.fixture
+def start(tmp_path: Path, fake: FakeEngine) -> Iterator[Start]:
+    fake.reset()
+    started: list[Served] = []
+
+    def run(*options: str, **env: str) -> Served:
+        served = Served(tmp_path / "data", fake.url, *options, **env)
+        started.append(served)
+        return served
+
+    yield run
+    for served in started:
+        if served.process.poll() is None:
+            served.end(signal.SIGKILL)
+
+
+def test_it_serves_and_says_how(start: Start) -> None:
+    """Progress with times, the URL, and examples that work when pasted."""
+    served = start()
+    said = served.wait_ready()
+    assert "✓ Redis, which keeps the personas (" in said
+    assert f"PersonaDual answers at {served.url}" in said
+    curl = next(line.strip() for line in said.splitlines() if line.strip().startswith("curl"))
+    done = subprocess.run(curl, shell=True, capture_output=True, text=True, check=True)
+    assert '"Cook a stew."' in done.stdout
+    lines = said.splitlines()
+    first = next(i for i, line in enumerate(lines) if "from openai" in line)
+    code = "\n".join(line.strip() for line in lines[first : first + 5])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Cook a stew." in done.stdout
+    assert "'applied'" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_with_all_its_children(start: Start, number: int) -> None:
+    served = start()
+    served.wait_ready()
+    children = served.children()
+    assert len(children) >= 2
+    assert served.end(number) == 0
+    assert not any(map(is_alive, children))
+
+
+def test_no_orphans_after_kill_9(start: Start) -> None:
+    """The kernel tells the children that their parent died."""
+    served = start("--workers", "2")
+    served.wait_ready()
+    children = served.children()
+    assert len(children) >= 4
+    served.end(signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, children)), 15)
+
+
+def test_a_child_that_dies_ends_the_whole(start: Start) -> None:
+    """With its name and its last lines on the screen."""
+    served = start()
+    served.wait_ready()
+    children = served.children()
+    redis = next(p for p in children if "redis" in Path(f"/proc/{p}/cmdline").read_text())
+    os.kill(redis, signal.SIGKILL)
+    said, _ = served.process.communicate(timeout=30)
+    assert served.process.returncode == 1
+    assert "redis ended with status -9" in said
+    assert "redis.sock" in said, "its own last lines"
+    assert not any(map(is_alive, children))
+
+
+def test_personas_survive_a_restart(start: Start) -> None:
+    """The append-only file in the data folder."""
+    first = start()
+    first.wait_ready()
+    put_persona(first.url, "ada", "Ada.")
+    time.sleep(1.2)  # appendfsync everysec
+    first.end(signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, first.children())), 15)
+    time.sleep(0.5)
+    second = start()
+    second.wait_ready()
+    assert call(second.url, "/v1/personas/ada").json["text"] == "Ada."
+
+
+def test_several_workers_share_their_metrics(start: Start) -> None:
+    served = start("--workers", "2")
+    served.wait_ready()
+    for _ in range(30):
+        chat(served.url)
+    wanted = 'personadual_requests_total{route="chat",status="200"} 30.0'
+    wait_until(lambda: wanted in call(served.url, "/metrics").body.decode(), 3)
+
+
+def test_a_second_one_on_the_same_data_is_refused(start: Start) -> None:
+    """Two Redis on one append-only file lose personas."""
+    start().wait_ready()
+    second = start()
+    said, _ = second.process.communicate(timeout=30)
+    assert second.process.returncode == 1
+    assert "another `personadual serve` uses the data folder" in said
+
+
+def refusal(*options: str, cwd: Path | None = None, **env: str) -> str:
+    """What it says when it cannot start: one line, status 1."""
+    done = subprocess.run(
+        [*COMMAND, *options],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=cwd,
+    )
+    assert done.returncode == 1, done.stdout
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("personadual: ")
+    return lines[0]
+
+
+def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = str(busy.getsockname()[1])
+        line = refusal("--port", port, "--data", str(tmp_path))
+    assert f"port {port}" in line
+    assert "--port" in line
+
+
+def test_a_data_folder_that_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    line = refusal("--port", str(free_port()), "--data", str(tmp_path / "file" / "data"))
+    assert "--data" in line
+
+
+def test_a_wrong_setting_is_one_clear_line(tmp_path: Path) -> None:
+    line = refusal("--data", str(tmp_path), PERSONADUAL_THRESHOLD="2")
+    assert "PERSONADUAL_THRESHOLD" in line
+
+
+def test_a_folder_without_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
+    line = refusal("--port", str(free_port()), "--data", str(tmp_path), "--model", str(tmp_path))
+    assert "config.json" in line
+
+
+def test_a_malformed_card_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "personadual.json").write_text('{"format": 9}')
+    line = refusal(
+        "--port", str(free_port()), "--data", str(tmp_path / "d"), "--model", str(tmp_path)
+    )
+    assert "format" in line
+
+
+def test_too_little_memory_or_disk_says_what_to_do(tmp_path: Path) -> None:
+    """Both limits by asking for more than any machine has."""
+    with pytest.raises(StartFailed, match="PERSONADUAL_ENGINE_URL"):
+        preflight.check_memory(10**15)
+    with pytest.raises(StartFailed, match="--data"):
+        preflight.check_disk(tmp_path, 10**17)
+
+
+def test_a_missing_program_says_what_to_do(tmp_path: Path) -> None:
+    child = Child("x", [str(tmp_path / "nothing")], {}, tmp_path / "x.log")
+    with pytest.raises(StartFailed, match="cannot run"):
+        child.start()
+
+
+def test_logs_are_bounded(tmp_path: Path) -> None:
+    """A child that writes 30 MB leaves at most three files of 5 MB."""
+    code = "import sys\nfor _ in range(300_000): sys.stdout.write('x' * 99 + '\\n')"
+    child = Child("writer", [sys.executable, "-c", code], {}, tmp_path / "writer.log")
+    child.start()
+    wait_until(lambda: _has_ended(child), 60)
+    child.stop()
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert len(sizes) <= 3
+    assert max(sizes) <= 5_100_000
+
+
+def _has_ended(child: Child) -> bool:
+    return child.has_ended_well()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["serve", "--help"], ["model", "build", "--help"]]
+)
+def test_help_is_quick_and_whole(arguments: list[str]) -> None:
+    """It loads neither torch nor vLLM."""
+    code = (
+        "import sys; from app.cli import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'vllm', 'transformers'} & set(sys.modules)"
+    )
+    done: Any = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    assert "Usage" in done.stdout
