@@ -21,7 +21,7 @@ from app.metrics import Metrics, Rejection
 from app.personas import PersonaCache, PersonaStore
 from app.readiness import Readiness
 from app.redis_store import RedisStore
-from app.routes import Parts, router
+from app.routes import Parts, busy, router
 from app.schemas import ChatRequest, PersonaBody, ReplyExtension
 from app.served import ServedModel
 from app.settings import Settings
@@ -81,6 +81,7 @@ def create_app(settings: Settings, engine: Engine, store: PersonaStore) -> FastA
 
     app = FastAPI(title="PersonaDual", lifespan=lifespan, redoc_url=None)
     app.state.parts = parts
+    app.include_router(busy)
     app.include_router(router)
     app.add_middleware(Edge, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     _handle_errors(app, metrics)

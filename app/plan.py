@@ -160,7 +160,7 @@ class Plan:
 
 
 def choose_persona(request: ChatRequest, header: str | None) -> PersonaChoice:
-    """Which persona is meant: `personadual.persona`, `.persona_id`, header, `safety_identifier`, `user`.
+    """Which persona is meant: the extension's text or id, the header, `safety_identifier`, `user`.
 
     Raises:
         InvalidRequest: the one that counts is malformed; `field` names it.

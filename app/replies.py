@@ -152,9 +152,13 @@ def read_whole(
     Raises:
         EngineBroken: it is not an OpenAI chat completion.
     """
-    decode = wire.decode_full_completion if plan.request.logprobs else wire.decode_completion
     try:
-        answer: wire.Completion[Any] = decode(raw)
+        answer: wire.Completion[Any]
+        if plan.request.logprobs:
+            answer = wire.decode_full_completion(raw)
+        else:
+            opening = plan.served.tag_ids.parting + 1
+            answer = wire.decode_completion(wire.cut_entries(raw, opening))
     except wire.DecodeError as error:
         raise EngineBroken("the engine's answer is not a chat completion") from error
     if not answer.choices:
@@ -280,6 +284,10 @@ class StreamReader:
         return opening + _event(chunk)
 
     def _fill(self, delta: wire.Delta, pieces: Sequence[Piece]) -> None:
+        if len(pieces) == 1 and pieces[0][0] is Part.ANSWER:
+            delta.content = pieces[0][1]
+            self.has_text = True
+            return
         reasoning = "".join([text for part, text in pieces if part is Part.REASONING])
         answer = "".join([text for part, text in pieces if part is Part.ANSWER])
         if answer:

@@ -1,4 +1,8 @@
-"""An engine that answers at once: 100 tokens behind a tag, as vLLM writes them, made beforehand."""
+"""An engine that answers at once: 100 tokens behind a tag, as vLLM writes them, made beforehand.
+
+Log-probabilities come with them when they are asked for, which the gateway does and the bare
+pass-through does not: what the decision costs is on our side of the comparison.
+"""
 
 from __future__ import annotations
 
@@ -40,23 +44,25 @@ def chunk(choices: list[dict[str, Any]], **more: Any) -> bytes:
     return b"data: " + orjson.dumps(content) + b"\n\n"
 
 
-def answers() -> tuple[bytes, list[bytes]]:
+def answers(has_logprobs: bool) -> tuple[bytes, list[bytes]]:
+    tokens = TOKENS if has_logprobs else []
     message = {"message": {"role": "assistant", "content": "".join(TOKENS)}}
     whole = {
         **ENVELOPE,
         "object": "chat.completion",
-        "choices": [choice(message, "stop", TOKENS)],
+        "choices": [choice(message, "stop", tokens)],
         "usage": USAGE,
     }
     chunks = [chunk([choice({"delta": {"role": "assistant", "content": ""}}, None, [])])]
     for place, token in enumerate(TOKENS):
         finish = "stop" if place + 1 == len(TOKENS) else None
-        chunks.append(chunk([choice({"delta": {"content": token}}, finish, [token])]))
+        shown = [token] if has_logprobs else []
+        chunks.append(chunk([choice({"delta": {"content": token}}, finish, shown)]))
     chunks += [chunk([], usage=USAGE), b"data: [DONE]\n\n"]
     return orjson.dumps(whole), chunks
 
 
-WHOLE, CHUNKS = answers()
+ANSWERS = {asked: answers(asked) for asked in (True, False)}
 MODELS = orjson.dumps({"object": "list", "data": [{"id": "pocket", "created": 1, "root": ""}]})
 REFUSAL = orjson.dumps({"error": {"message": "personadual_mode", "param": "personadual_mode"}})
 
@@ -80,9 +86,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     elif b'"handshake"' in raw:
         await reply(send, 400, JSON, [REFUSAL])
     elif b'"stream":true' in raw:
-        await reply(send, 200, SSE, CHUNKS)
+        await reply(send, 200, SSE, ANSWERS[b'"logprobs":true' in raw][1])
     else:
-        await reply(send, 200, JSON, [WHOLE])
+        await reply(send, 200, JSON, [ANSWERS[b'"logprobs":true' in raw][0]])
 
 
 async def reply(send: Any, status: int, kind: bytes, parts: list[bytes]) -> None:

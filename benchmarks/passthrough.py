@@ -35,7 +35,9 @@ def create() -> FastAPI:
         url = f"{upstream}/v1/chat/completions"
         if b'"stream":true' not in body:
             async with session.post(url, data=body, headers=headers) as response:
-                return Response(await response.read(), response.status, media_type="application/json")
+                return Response(
+                    await response.read(), response.status, media_type="application/json"
+                )
         response = await session.post(url, data=body, headers=headers)
 
         async def relay() -> AsyncIterator[bytes]:

@@ -49,6 +49,9 @@ class _State(Enum):
     DONE = 3
 
 
+_BODY = frozenset({_State.REASONING, _State.ANSWER})
+
+
 class ReplyParser:
     """Parses one reply from text pieces.
 
@@ -77,8 +80,16 @@ class ReplyParser:
 
     def feed(self, text: str) -> list[Piece]:
         """Take the next piece of text; return what became certain, in order."""
+        if not text:
+            return []
+        if not self._pending and self._state in _BODY and not self._markers.begins.search(text):
+            # Nearly every piece: no character in it could begin a marker, and none is waited for.
+            self._skip_break = False
+            pieces: list[Piece] = []
+            self._emit(text, pieces)
+            return pieces
         self._pending += text
-        pieces: list[Piece] = []
+        pieces = []
         if self._state is _State.TAG and not self._settle():
             return pieces
         while self._pending and self._state is not _State.DONE:
@@ -177,6 +188,7 @@ def parse_reply(text: str, tags: Tags | None = None, *, reasons: bool = True) ->
 class _Markers:
     whole: re.Pattern[str]
     partial: re.Pattern[str]
+    begins: re.Pattern[str]
     longest: int
 
 
@@ -191,6 +203,7 @@ def _markers(tags: tuple[str, ...]) -> _Markers:
         _COMPILED[tags] = _Markers(
             re.compile(rf"(?P<breaks>\n{{0,2}})(?P<marker>{choices})"),
             re.compile(rf"(?:\n{{1,2}}(?:{_prefixes(texts)})?|(?:{_prefixes(texts)}))\Z"),
+            re.compile("[" + re.escape("".join({text[0] for text in texts})) + "\n]"),
             max(map(len, texts)) + 2,
         )
     return _COMPILED[tags]

@@ -54,6 +54,14 @@ class VllmEngine:
             **({"Authorization": f"Bearer {api_key}"} if api_key else {}),
         }
         self._timeouts = timeouts or Timeouts()
+        self._limits: dict[float | None, aiohttp.ClientTimeout] = {
+            limit_s: aiohttp.ClientTimeout(
+                total=limit_s,
+                sock_connect=self._timeouts.connect_s,
+                sock_read=self._timeouts.silence_s,
+            )
+            for limit_s in (None, self._timeouts.ping_s)
+        }
         self._session: aiohttp.ClientSession | None = None
 
     async def complete(self, body: Body) -> bytes:
@@ -121,11 +129,7 @@ class VllmEngine:
             method,
             self._url + path,
             data=None if body is None else orjson.dumps(body),
-            timeout=aiohttp.ClientTimeout(
-                total=limit_s,
-                sock_connect=self._timeouts.connect_s,
-                sock_read=self._timeouts.silence_s,
-            ),
+            timeout=self._limits[limit_s],
         )
         if response.status < 400:
             return response
