@@ -13,10 +13,11 @@ from app.errors import to_http
 from app.metrics import Metrics
 from app.personas import PersonaCache
 from app.plan import PersonaChoice, PersonaUse, Plan, choose_persona, make_plan
-from app.replies import StreamReader, read_probe, read_whole
+from app.replies import read_probe, read_whole
 from app.schemas import ChatRequest
 from app.served import ServedModel
 from app.settings import Settings
+from app.stream import StreamReader
 from model.decision import Decision
 from model.engine import Engine, EngineStream
 from model.errors import EngineUnavailable, PersonaDualError, StoreUnavailable
@@ -161,15 +162,18 @@ class Chat:
             self._count_decision(plan, decision)
 
         reader = StreamReader(plan, self._settings.reasoning_field, note, given)
-        is_first = True
         try:
             async for payloads in stream.events():
+                while payloads and not reader.has_text:
+                    # The first text goes out alone, before the rest of a read is looked at.
+                    shown = reader.read(payloads.pop(0))
+                    if shown:
+                        yield shown
+                    if reader.has_text:
+                        self._count_first_text(plan, decisions[0].mode, watch)
                 shown = b"".join([reader.read(payload) for payload in payloads])
                 if shown:
                     yield shown
-                if is_first and reader.has_text:
-                    is_first = False
-                    self._count_first_text(plan, decisions[0].mode, watch)
             yield DONE
         except PersonaDualError as error:
             yield to_http(error).to_event()

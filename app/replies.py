@@ -1,16 +1,16 @@
 """Replies: what the engine says, turned into what the caller reads. Pure but for JSON.
 
 The tag goes, with its entries among log-probabilities and token ids; reasoning and answer go to
-their fields; the decision is read and shown. Whole answers and streams share `ChoiceReader`.
+their fields; the decision is read and shown. Whole answers and `app.stream` share `ChoiceReader`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from msgspec import UNSET, convert
+from msgspec import convert
 
 from app import wire
 from app.plan import Plan
@@ -18,11 +18,9 @@ from app.settings import ReasoningField
 from model.decision import Calibration, Decision, Source
 from model.errors import EngineBroken
 from model.mode import Mode, TagIds
-from model.reply import Part, Piece, Reply, ReplyParser
+from model.reply import Piece, Reply, ReplyParser
 
-OnDecision = Callable[[Decision], None]
-
-_REASONING_KEYS = {
+REASONING_KEYS = {
     ReasoningField.REASONING_CONTENT: ("reasoning_content",),
     ReasoningField.REASONING: ("reasoning",),
     ReasoningField.BOTH: ("reasoning_content", "reasoning"),
@@ -167,8 +165,8 @@ def read_whole(
     answer.model = plan.request.model or plan.served.name
     answer.personadual = extension(decisions[0], plan)
     if len(decisions) > 1:
-        for choice, decision in zip(answer.choices, decisions, strict=True):
-            choice.personadual = extension(decision, plan)
+        for index, decision in enumerate(decisions):
+            answer.choices[index].personadual = extension(decision, plan)
     return answer, decisions
 
 
@@ -183,133 +181,18 @@ def _read_choice(
     is_call_alone = bool(message.get("tool_calls")) and not reply.answer
     message["content"] = None if is_call_alone else reply.answer
     message.pop("reasoning", None)
-    for key in _REASONING_KEYS[field]:
+    for key in REASONING_KEYS[field]:
         message[key] = reply.reasoning or None
     if choice.token_ids:
         choice.token_ids = choice.token_ids[reader.tag_left :]
-    choice.logprobs = _shown(reader.visible(entries), plan)
+    choice.logprobs = shown_logprobs(reader.visible(entries), plan)
     return reader.decision or Decision(None, Source.FALLBACK)
 
 
-def _shown(entries: list[Any], plan: Plan) -> wire.Logprobs[Any] | None:
+def shown_logprobs(entries: list[Any], plan: Plan) -> wire.Logprobs[Any] | None:
     """The caller's log-probabilities: all that it asked for, and none of ours."""
     if not plan.request.logprobs:
         return None
     if not plan.request.top_logprobs:
         entries = [{**entry, "top_logprobs": []} for entry in entries]
     return wire.Logprobs(entries)
-
-
-class StreamReader:
-    """Turns the engine's events into the caller's, one at a time.
-
-    `on_decision` hears each choice's decision when it is known. `usage` is what the engine
-    counted, once it said so; `has_text` turns true with the first text that goes out.
-    """
-
-    def __init__(
-        self,
-        plan: Plan,
-        field: ReasoningField,
-        on_decision: OnDecision,
-        given: Decision | None = None,
-    ) -> None:
-        self._plan = plan
-        self._keys = _REASONING_KEYS[field]
-        self._on_decision = on_decision
-        self._given = given
-        self._model = plan.request.model or plan.served.name
-        self._wants_usage = bool((plan.request.stream_options or {}).get("include_usage"))
-        self._wants_logprobs = bool(plan.request.logprobs)
-        self._decode: Callable[[bytes], wire.Chunk[Any]] = (
-            wire.decode_full_chunk if self._wants_logprobs else wire.decode_chunk
-        )
-        self._readers: dict[int, ChoiceReader] = {}
-        self.usage: wire.Usage | None = None
-        self.has_text = False
-
-    def read(self, payload: bytes) -> bytes:
-        """The caller's events for one of the engine's; empty where there is nothing to show yet.
-
-        Raises:
-            EngineBroken: the event is no chunk, or reports a failure.
-        """
-        try:
-            chunk = self._decode(payload)
-        except wire.DecodeError as error:
-            raise EngineBroken("the engine failed while it answered") from error
-        chunk.model = self._model
-        if chunk.usage:
-            self.usage = chunk.usage
-        if not self._wants_usage:
-            chunk.usage = UNSET
-        if len(chunk.choices) == 1:
-            return self._read_choice(chunk, chunk.choices[0])
-        if not chunk.choices:
-            return _event(chunk) if self._wants_usage else b""
-        return b"".join([self._read_choice(chunk, choice) for choice in chunk.choices])
-
-    def _read_choice(self, chunk: wire.Chunk[Any], choice: wire.ChunkChoice[Any]) -> bytes:
-        reader = self._readers.get(choice.index)
-        if reader is None:
-            reader = self._readers[choice.index] = ChoiceReader(self._plan, self._given)
-        delta, logprobs = choice.delta, choice.logprobs
-        content, delta.content, delta.role, delta.reasoning = delta.content, None, None, None
-        entries = (logprobs.content if logprobs else None) or []
-        is_last = choice.finish_reason is not None
-        opening = b""
-        if reader.decision is None:
-            pieces = reader.read_opening(content or "", entries)
-            if is_last:
-                pieces += reader.finish()
-            if reader.decision is None:
-                if self._wants_logprobs:
-                    reader.visible(entries)
-                return b""
-            self._on_decision(reader.decision)
-            opening = self._opening(chunk, choice.index, reader.decision)
-        else:
-            pieces = reader.read(content) if content else []
-            if is_last:
-                pieces += reader.finish()
-        choice.logprobs = None
-        if self._wants_logprobs:
-            shown = reader.visible(entries)
-            choice.logprobs = _shown(shown, self._plan) if shown else None
-        if not (pieces or is_last or choice.logprobs or delta.tool_calls):
-            return opening
-        if pieces:
-            self._fill(delta, pieces)
-        chunk.choices = [choice]
-        return opening + _event(chunk)
-
-    def _fill(self, delta: wire.Delta, pieces: Sequence[Piece]) -> None:
-        if len(pieces) == 1 and pieces[0][0] is Part.ANSWER:
-            delta.content = pieces[0][1]
-            self.has_text = True
-            return
-        reasoning = "".join([text for part, text in pieces if part is Part.REASONING])
-        answer = "".join([text for part, text in pieces if part is Part.ANSWER])
-        if answer:
-            delta.content = answer
-            self.has_text = True
-        if reasoning:
-            for key in self._keys:
-                setattr(delta, key, reasoning)
-                self.has_text = True
-
-    def _opening(self, chunk: wire.Chunk[Any], index: int, decision: Decision) -> bytes:
-        """The first chunk of a choice: the role, and how it is answered."""
-        delta = wire.Delta(role="assistant", content="")
-        first: wire.Chunk[Any] = wire.Chunk(
-            chunk.id,
-            chunk.created,
-            chunk.model,
-            [wire.ChunkChoice(index, delta)],
-            personadual=extension(decision, self._plan),
-        )
-        return _event(first)
-
-
-def _event(chunk: wire.Chunk[Any]) -> bytes:
-    return b"data: " + wire.encode(chunk) + b"\n\n"

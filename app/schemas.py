@@ -77,7 +77,7 @@ class ChatRequest(BaseModel):
     allowed_token_ids: list[int] | None = None
     user: StrictStr | None = Field(None, description="Persona id, where nothing else names one.")
     safety_identifier: StrictStr | None = None
-    personadual: Extension = Field(default_factory=Extension)
+    personadual: Extension = Extension()
 
 
 class PersonaBody(BaseModel):

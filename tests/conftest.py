@@ -185,7 +185,7 @@ def pocket() -> Path:
 
 @pytest.fixture(scope="session")
 def engine(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealEngine]:
-    """The real vLLM with the gate: six slots and async scheduling, so that requests wait and move."""
+    """The real vLLM with the gate: six slots, so that requests wait and move; async scheduling."""
     server = RealEngine(
         pocket, tmp_path_factory.mktemp("engine"), ["--max-num-seqs", "6", "--async-scheduling"]
     )

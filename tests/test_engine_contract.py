@@ -1,4 +1,4 @@
-"""The fake is checked against the real thing: the same questions, asked of both through one port."""
+"""The fake is checked against the real thing: the same questions of both, through one port."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
 
 from model.decision import Dial
@@ -34,9 +35,11 @@ def body(dial: Dial | None = None, **fields: Any) -> dict[str, Any]:
     return asked
 
 
-async def collect(port: VllmEngine, asked: dict[str, Any]) -> list[Any]:
-    import orjson
+async def whole(port: VllmEngine, asked: dict[str, Any]) -> Any:
+    return orjson.loads(await port.complete(asked))
 
+
+async def collect(port: VllmEngine, asked: dict[str, Any]) -> list[Any]:
     stream = await port.stream({**asked, "stream": True})
     return [orjson.loads(payload) async for payloads in stream.events() for payload in payloads]
 
@@ -56,7 +59,7 @@ async def test_tags_are_these_ids(port: VllmEngine) -> None:
 @pytest.mark.parametrize("mode", Mode)
 async def test_a_whole_answer(port: VllmEngine, mode: Mode) -> None:
     """Tag first; at the parting index the taken token and its rival, in this order."""
-    answer = await port.complete(body(Dial(forced=mode)))
+    answer = await whole(port, body(Dial(forced=mode)))
     [choice] = answer["choices"]
     assert choice["message"]["content"].startswith(Tags()[mode])
     entries = choice["logprobs"]["content"]
@@ -83,10 +86,10 @@ async def test_a_stream(port: VllmEngine) -> None:
 
 
 async def test_stream_and_whole_answer_say_the_same(port: VllmEngine) -> None:
-    whole = await port.complete(body(Dial()))
+    answer = await whole(port, body(Dial()))
     chunks = await collect(port, body(Dial()))
     text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
-    assert text == whole["choices"][0]["message"]["content"]
+    assert text == answer["choices"][0]["message"]["content"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ async def test_unknown_models_are_404(port: VllmEngine) -> None:
 
 
 async def test_without_arguments_there_is_no_tag(port: VllmEngine) -> None:
-    answer = await port.complete(body())
+    answer = await whole(port, body())
     assert not answer["choices"][0]["message"]["content"].startswith("[")
     assert answer["choices"][0]["logprobs"] is None
 

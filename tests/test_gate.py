@@ -249,7 +249,7 @@ def test_a_chunk_of_a_prompt_decides_nothing(drive: Drive, ids: TagIds) -> None:
 @drives
 @pytest.mark.parametrize("done", range(6))
 def test_a_reply_that_comes_back_goes_on(drive: Drive, done: int) -> None:
-    """After preemption the request is added anew with its real output: at every place of the tag."""
+    """After preemption the request is added anew with its real output, at any place of the tag."""
     opening = [*PERSONALIZED_OPENING[SPLIT], FREE, FREE]
     request = Request(AUTO, 1.0, output=opening[:done])
     driver = drive(SPLIT, Calibration())

@@ -1,4 +1,4 @@
-"""Chat through the gateway, over the fake engine: modes, personas, isolation, streams, parameters."""
+"""Chat through the gateway, over the fake engine: modes, personas, isolation, streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong: bad input, an engine that fails, callers that leave; and what it leaves behind."""
+"""What goes wrong: bad input, an engine that fails, callers that leave; and what remains."""
 
 from __future__ import annotations
 

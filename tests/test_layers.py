@@ -1,4 +1,4 @@
-"""The house: who may import whom, how large a module may grow, and where the environment is read."""
+"""The house: who may import whom, how large a module grows, where the environment is read."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ if sys.argv[2] == "show":
 
 
 def test_several_workers_are_summed(tmp_path: Path) -> None:
-    """Two processes count three decisions each; the one that is gone leaves no request in flight."""
+    """Two processes count three each; the one that is gone leaves no request in flight."""
     env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     for what in ("count", "show"):
         done = subprocess.run(

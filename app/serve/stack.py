@@ -32,6 +32,7 @@ BUILD_LIMIT_S = 600.0
 ENGINE_LIMIT_S = 900.0
 GATEWAY_LIMIT_S = 60.0
 DRAIN_S = 10
+MIN_BATCHED_TOKENS = 2048
 GRAMMAR_PLUGIN = Path(__file__).parents[2] / "model" / "gate" / "grammar.py"
 
 Say = Callable[[str], contextlib.AbstractContextManager[None]]
@@ -227,6 +228,10 @@ def engine_command(
     if package == preflight.CPU_PACKAGE:
         # bfloat16 is several times slower on CPUs without the instructions for it.
         command += ["--dtype", "float32", "--enforce-eager"]
+        # vLLM 0.32 on a CPU dies when a request with a seed meets a prompt that is read in chunks
+        # ("CPU Generator does not use offset"), so prompts are read whole.
+        batched = max(max_model_len, MIN_BATCHED_TOKENS)
+        command += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", str(batched)]
         env["VLLM_CPU_KVCACHE_SPACE"] = "2"
     return command, env
 

@@ -1,0 +1,133 @@
+"""Streams: the engine's events turned into the caller's, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import UNSET
+
+from app import wire
+from app.plan import Plan
+from app.replies import REASONING_KEYS, ChoiceReader, extension, shown_logprobs
+from app.settings import ReasoningField
+from model.decision import Decision
+from model.errors import EngineBroken
+from model.reply import Part, Piece
+
+OnDecision = Callable[[Decision], None]
+
+
+class StreamReader:
+    """Turns the engine's events into the caller's, one at a time.
+
+    `on_decision` hears each choice's decision when it is known. `usage` is what the engine
+    counted, once it said so; `has_text` turns true with the first text that goes out.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        field: ReasoningField,
+        on_decision: OnDecision,
+        given: Decision | None = None,
+    ) -> None:
+        self._plan = plan
+        self._keys = REASONING_KEYS[field]
+        self._on_decision = on_decision
+        self._given = given
+        self._model = plan.request.model or plan.served.name
+        self._wants_usage = bool((plan.request.stream_options or {}).get("include_usage"))
+        self._wants_logprobs = bool(plan.request.logprobs)
+        self._decode: Callable[[bytes], wire.Chunk[Any]] = (
+            wire.decode_full_chunk if self._wants_logprobs else wire.decode_chunk
+        )
+        self._readers: dict[int, ChoiceReader] = {}
+        self.usage: wire.Usage | None = None
+        self.has_text = False
+
+    def read(self, payload: bytes) -> bytes:
+        """The caller's events for one of the engine's; empty where there is nothing to show yet.
+
+        Raises:
+            EngineBroken: the event is no chunk, or reports a failure.
+        """
+        try:
+            chunk = self._decode(payload)
+        except wire.DecodeError as error:
+            raise EngineBroken("the engine failed while it answered") from error
+        chunk.model = self._model
+        if chunk.usage:
+            self.usage = chunk.usage
+        if not self._wants_usage:
+            chunk.usage = UNSET
+        if len(chunk.choices) == 1:
+            return self._read_choice(chunk, chunk.choices[0])
+        if not chunk.choices:
+            return _event(chunk) if self._wants_usage else b""
+        return b"".join([self._read_choice(chunk, choice) for choice in chunk.choices])
+
+    def _read_choice(self, chunk: wire.Chunk[Any], choice: wire.ChunkChoice[Any]) -> bytes:
+        reader = self._readers.get(choice.index)
+        if reader is None:
+            reader = self._readers[choice.index] = ChoiceReader(self._plan, self._given)
+        delta, logprobs = choice.delta, choice.logprobs
+        content, delta.content, delta.role, delta.reasoning = delta.content, None, None, None
+        entries = (logprobs.content if logprobs else None) or []
+        is_last = choice.finish_reason is not None
+        opening = b""
+        if reader.decision is None:
+            pieces = reader.read_opening(content or "", entries)
+            if is_last:
+                pieces += reader.finish()
+            if reader.decision is None:
+                if self._wants_logprobs:
+                    reader.visible(entries)
+                return b""
+            self._on_decision(reader.decision)
+            opening = self._opening(chunk, choice.index, reader.decision)
+        else:
+            pieces = reader.read(content) if content else []
+            if is_last:
+                pieces += reader.finish()
+        choice.logprobs = None
+        if self._wants_logprobs:
+            shown = reader.visible(entries)
+            choice.logprobs = shown_logprobs(shown, self._plan) if shown else None
+        if not (pieces or is_last or choice.logprobs or delta.tool_calls):
+            return opening
+        if pieces:
+            self._fill(delta, pieces)
+        chunk.choices = [choice]
+        return opening + _event(chunk)
+
+    def _fill(self, delta: wire.Delta, pieces: Sequence[Piece]) -> None:
+        if len(pieces) == 1 and pieces[0][0] is Part.ANSWER:
+            delta.content = pieces[0][1]
+            self.has_text = True
+            return
+        reasoning = "".join([text for part, text in pieces if part is Part.REASONING])
+        answer = "".join([text for part, text in pieces if part is Part.ANSWER])
+        if answer:
+            delta.content = answer
+            self.has_text = True
+        if reasoning:
+            for key in self._keys:
+                setattr(delta, key, reasoning)
+                self.has_text = True
+
+    def _opening(self, chunk: wire.Chunk[Any], index: int, decision: Decision) -> bytes:
+        """The first chunk of a choice: the role, and how it is answered."""
+        delta = wire.Delta(role="assistant", content="")
+        first: wire.Chunk[Any] = wire.Chunk(
+            chunk.id,
+            chunk.created,
+            chunk.model,
+            [wire.ChunkChoice(index, delta)],
+            personadual=extension(decision, self._plan),
+        )
+        return _event(first)
+
+
+def _event(chunk: wire.Chunk[Any]) -> bytes:
+    return b"data: " + wire.encode(chunk) + b"\n\n"
