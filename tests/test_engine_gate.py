@@ -91,10 +91,27 @@ def plain_engine(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     server.stop()
 
 
-@pytest.fixture(params=["split-async", "single-sync"])
+@pytest.fixture(scope="module")
+def cuda_engine(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealEngine]:
+    """The CUDA build, whose default is Model Runner V2."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip(
+            "no CUDA device: Model Runner V2 inside the engine is tested where there is one"
+        )
+    server = RealEngine(pocket, tmp_path_factory.mktemp("cuda"), ["--max-num-seqs", "6"])
+    server.start()
+    yield server
+    server.stop()
+
+
+SERVERS = {"split-async": "engine", "single-sync": "single_engine", "cuda": "cuda_engine"}
+
+
+@pytest.fixture(params=["split-async", "single-sync", pytest.param("cuda", marks=pytest.mark.cuda)])
 def server(request: pytest.FixtureRequest) -> RealEngine:
-    name = "engine" if request.param == "split-async" else "single_engine"
-    engine: RealEngine = request.getfixturevalue(name)
+    engine: RealEngine = request.getfixturevalue(SERVERS[request.param])
     return engine
 
 

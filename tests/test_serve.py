@@ -214,6 +214,18 @@ def test_a_wrong_setting_is_one_clear_line(tmp_path: Path) -> None:
     assert "PERSONADUAL_THRESHOLD" in line
 
 
+@pytest.mark.parametrize("name", ["PERSONADUAL_ENGINE_URL", "PERSONADUAL_REDIS_URL"])
+def test_a_service_that_is_not_there_is_one_clear_line(
+    tmp_path: Path, fake: FakeEngine, name: str
+) -> None:
+    """Named, with what to do; a password in the URL is not repeated."""
+    scheme = "redis://:okapi@" if "REDIS" in name else "http://"
+    env = {"PERSONADUAL_ENGINE_URL": fake.url, name: f"{scheme}127.0.0.1:9"}
+    line = refusal("--port", str(free_port()), "--data", str(tmp_path), **env)
+    assert name in line
+    assert "okapi" not in line
+
+
 def test_a_folder_without_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
     line = refusal("--port", str(free_port()), "--data", str(tmp_path), "--model", str(tmp_path))
     assert "config.json" in line

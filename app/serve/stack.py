@@ -88,7 +88,11 @@ class Stack:
         if needs_engine:
             package = preflight.engine_package()
             preflight.check_memory()
-        if "redis_url" not in chosen:
+        else:
+            preflight.check_engine(engine_url)
+        if "redis_url" in chosen:
+            preflight.check_redis(self._settings.redis_url.get_secret_value())
+        else:
             redis_url = self._start_redis()
         checkpoint = None
         if needs_engine:
