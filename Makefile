@@ -33,12 +33,13 @@ install: $(VENV)/installed  ## Make .venv with the locked dependencies
 
 $(VENV)/installed: $(LOCK) pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not there; install it, or name one: make PYTHON=..."; exit 1; }
-	@echo "Installing the locked dependencies into $(VENV) ($(LOCK)); a few minutes, once."
+	@echo "  … the locked dependencies into $(VENV), from $(LOCK): a few minutes, once"
+	@date +%s > .begun
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r $(LOCK)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "  ✓ the locked dependencies ($$(( $$(date +%s) - $$(cat .begun) )) s)"; rm .begun
 	@touch $@
-	@echo "Installed."
 
 lock:  ## Write requirements/cpu.lock anew from cpu.in (needs uv)
 	@{ cat requirements/head.txt; uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate --python-version 3.11 requirements/cpu.in; } > requirements/cpu.lock

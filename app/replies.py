@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import convert
+from msgspec import UNSET, convert
 
 from app import wire
 from app.plan import Plan
@@ -183,8 +183,7 @@ def _read_choice(
     message.pop("reasoning", None)
     for key in REASONING_KEYS[field]:
         message[key] = reply.reasoning or None
-    if choice.token_ids:
-        choice.token_ids = choice.token_ids[reader.tag_left :]
+    choice.token_ids = choice.token_ids[reader.tag_left :] if choice.token_ids else UNSET
     choice.logprobs = shown_logprobs(reader.visible(entries), plan)
     return reader.decision or Decision(None, Source.FALLBACK)
 
