@@ -7,6 +7,7 @@ one plain ASGI class.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 from collections.abc import Coroutine
@@ -18,14 +19,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.chat import Stopwatch
 from app.errors import to_http
 from app.metrics import Metrics, Rejection, Route
-from model.errors import ClientGone, TooLarge
+from model.errors import ClientGone, PersonaDualError, TooLarge
 
+logger = logging.getLogger("personadual.gateway")
 T = TypeVar("T")
 
 _CLEAN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # A caller that is refused in the middle of its upload reads the answer only after it has sent
 # all; beyond this many times the limit it is cut off.
 DRAIN_FACTOR = 4
+NOT_ANSWERED = 499
+"""What counts for a caller who left before an answer began."""
 
 _ROUTES = (
     ("/v1/chat/completions", Route.CHAT),
@@ -61,7 +65,7 @@ class Edge:
         scope.setdefault("state", {})["watch"] = watch
         headers = dict(scope["headers"])
         request_id = _request_id(headers.get(b"x-request-id"))
-        status = 499
+        status = NOT_ANSWERED
 
         async def send_counted(message: Message) -> None:
             nonlocal status
@@ -82,6 +86,11 @@ class Edge:
                     await self._refuse(body, scope, send_counted)
                 else:
                     await self._app(scope, body.receive, send_counted)
+            except Exception as error:  # the edge of the process: nothing is behind it
+                logger.exception("a request failed")
+                if status == NOT_ANSWERED:
+                    failure = to_http(PersonaDualError(type(error).__name__))
+                    await failure.to_response()(scope, body.receive, send_counted)
             finally:
                 route = route_of(scope["path"])
                 self._metrics.requests.labels(route, str(status)).inc()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI, Request
@@ -36,8 +35,6 @@ from model.errors import (
     UnknownModel,
 )
 from model.vllm import Timeouts, VllmEngine
-
-logger = logging.getLogger("personadual.gateway")
 
 _REJECTIONS: tuple[tuple[type[PersonaDualError], Rejection], ...] = (
     (TooLarge, Rejection.TOO_LARGE),
@@ -147,14 +144,9 @@ def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
             400, message, "invalid_request_error", "invalid_request", field
         ).to_response()
 
-    async def unexpected(_request: Request, error: Exception) -> Response:
-        # The traceback goes to the log through uvicorn; values of the request do not.
-        return to_http(PersonaDualError(type(error).__name__)).to_response()
-
     app.add_exception_handler(PersonaDualError, ours)
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, arguments)
-    app.add_exception_handler(Exception, unexpected)
 
 
 def _document(app: FastAPI) -> None:

@@ -10,6 +10,7 @@ import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from app.chat import Asked, Chat
@@ -29,7 +30,7 @@ from app.schemas import (
 from app.served import Served, ServedModel
 from app.settings import Settings
 from model.decision import Decision
-from model.errors import InvalidRequest, UnknownPersona
+from model.errors import ClientGone, InvalidRequest, UnknownPersona
 from model.mode import Mode
 from model.persona import MAX_ID_CHARS, Persona, check_id
 
@@ -208,6 +209,8 @@ async def _asked(request: Request, max_messages: int) -> Asked:
 async def _json_object(request: Request) -> dict[str, Any]:
     try:
         raw = orjson.loads(await request.body())
+    except ClientDisconnect as error:
+        raise ClientGone("the caller left during its upload") from error
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"the body is not JSON: {error.msg}", field="body") from error
     if not isinstance(raw, dict):

@@ -19,8 +19,10 @@ from pydantic import SecretStr
 from redis import Redis
 
 from app.main import create_app, open_engine, open_store
+from app.personas import PersonaStore
 from app.serve.preflight import free_port, redis_binary
 from app.settings import Settings
+from model.engine import Engine
 from tests import fake_engine
 from tests.fake_engine import FakeEngine, Script
 from tests.real_engine import RealEngine, built_pocket
@@ -109,8 +111,8 @@ def redis(redis_server: RedisServer) -> Iterator[Redis]:
 class Gateway:
     """A gateway under uvicorn in a thread, on a real port."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.app = create_app(settings, open_engine(settings), open_store(settings))
+    def __init__(self, settings: Settings, engine: Engine, store: PersonaStore) -> None:
+        self.app = create_app(settings, engine, store)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(self.app, log_level="warning", http="httptools", loop="uvloop")
@@ -150,7 +152,8 @@ def start_gateway(redis: Redis, redis_server: RedisServer) -> Iterator[Starter]:
             "redis_timeout_ms": 1_000,
             **settings,
         }
-        gateway = Gateway(Settings(**chosen))
+        made = Settings(**chosen)
+        gateway = Gateway(made, open_engine(made), open_store(made))
         gateway.start()
         started.append(gateway)
         return gateway

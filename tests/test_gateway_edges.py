@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
+from app.main import open_engine
+from app.personas import Key
+from app.settings import Settings
+from model.persona import Persona
 from model.vllm import CHAT_PATH
 from tests.conftest import Gateway, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script
+from tests.fake_store import CountingStore
 from tests.http import call, chat, put_persona
 
 MESSAGE = {"role": "user", "content": "x"}
@@ -197,6 +202,42 @@ def test_a_caller_who_leaves_frees_the_engine(
     metrics = call(gateway.url, "/metrics").body.decode()
     wait_until(lambda: "personadual_inflight 1.0" in call(gateway.url, "/metrics").body.decode(), 2)
     assert "personadual_inflight" in metrics
+
+
+def test_a_caller_who_leaves_during_its_upload(gateway: Gateway, caplog: Any) -> None:
+    """No traceback: it happens all day."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            f"POST {CHAT_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{{".encode()
+        )
+        time.sleep(0.1)
+    wanted = 'personadual_requests_total{route="chat",status="499"} 1.0'
+    wait_until(lambda: wanted in call(gateway.url, "/metrics").body.decode(), 2)
+    assert "Traceback" not in caplog.text
+
+
+class BrokenStore(CountingStore):
+    """A store with a bug."""
+
+    async def get(self, key: Key) -> Persona | None:
+        raise RuntimeError("okapi")
+
+
+def test_a_bug_is_a_500_in_the_same_shape(fake: FakeEngine, script: Script) -> None:
+    """With its request id, counted; what went wrong stands in the log and not in the answer."""
+    settings = Settings(engine_url=fake.url)
+    gateway = Gateway(settings, open_engine(settings), BrokenStore())
+    gateway.start()
+    try:
+        answer = chat(gateway.url, user="ada")
+        assert (answer.status, answer.json["error"]["code"]) == (500, "internal_error")
+        assert answer.headers["x-request-id"]
+        assert b"okapi" not in answer.body
+        assert b'route="chat",status="500"} 1.0' in call(gateway.url, "/metrics").body
+        assert chat(gateway.url).status == 200
+    finally:
+        gateway.stop()
 
 
 def test_request_ids(gateway: Gateway, script: Script) -> None:

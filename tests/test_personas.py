@@ -12,12 +12,13 @@ import pytest
 from redis import Redis
 
 from app.metrics import Metrics
-from app.personas import Key, Page, PersonaCache
+from app.personas import PersonaCache
 from app.redis_store import RedisStore
 from model.errors import StoreUnavailable
 from model.persona import Persona
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script
+from tests.fake_store import CountingStore
 from tests.http import call, chat, put_persona
 
 
@@ -221,38 +222,6 @@ def test_a_value_that_someone_else_wrote(gateway: Gateway, script: Script, redis
     answer = chat(gateway.url, user="ada")
     assert answer.json["personadual"]["persona"]["status"] == "unavailable"
     assert b"okapi" not in call(gateway.url, "/v1/personas/ada").body
-
-
-class CountingStore:
-    """A store that is slow and counts; the cache's own tests need no Redis."""
-
-    def __init__(self) -> None:
-        self.personas: dict[Key, Persona] = {}
-        self.lookups = 0
-        self.is_away = False
-
-    async def get(self, key: Key) -> Persona | None:
-        self.lookups += 1
-        found = self.personas.get(key)
-        await asyncio.sleep(0.01)
-        if self.is_away:
-            raise StoreUnavailable("away")
-        return found
-
-    async def put(self, key: Key, persona: Persona, ttl_s: int | None) -> Persona:
-        raise AssertionError
-
-    async def delete(self, key: Key) -> bool:
-        raise AssertionError
-
-    async def list_ids(self, tenant: str, after: str | None, limit: int) -> Page:
-        raise AssertionError
-
-    async def ping(self) -> None: ...
-
-    async def listen(self, listener: Any) -> None: ...
-
-    async def close(self) -> None: ...
 
 
 KEY = ("t", "ada")
