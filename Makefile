@@ -41,8 +41,12 @@ $(VENV)/installed: $(LOCK) pyproject.toml
 	@echo "  ✓ the locked dependencies ($$(( $$(date +%s) - $$(cat .begun) )) s)"; rm .begun
 	@touch $@
 
-lock:  ## Write requirements/cpu.lock anew from cpu.in (needs uv)
-	@{ cat requirements/head.txt; uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate --python-version 3.11 requirements/cpu.in; } > requirements/cpu.lock
+UV_LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
+
+lock:  ## Write both locks anew (needs uv); the CPU one is the list in cpu.in, which pip installs as it is
+	@{ cat requirements/head.txt; $(UV_LOCK) --no-deps requirements/cpu.in; } > requirements/cpu.lock
+	@{ echo "# Locked set for the CUDA engine and for development: CPython 3.11, Linux x86-64. \`make lock\` writes it."; \
+	  $(UV_LOCK) --python-platform x86_64-manylinux_2_28 --overrides requirements/overrides.txt pyproject.toml --extra engine-cuda --extra dev; } > requirements/cuda.lock
 
 clean:  ## Remove the environment and what tests and builds left
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist
