@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from app import wire
@@ -18,7 +18,7 @@ from app.schemas import ChatRequest
 from app.served import ServedModel
 from app.settings import Settings
 from app.stream import StreamReader
-from model.decision import Decision
+from model.decision import Decision, Source
 from model.engine import Engine, EngineStream
 from model.errors import EngineUnavailable, PersonaDualError, StoreUnavailable
 from model.mode import Mode
@@ -126,7 +126,8 @@ class Chat:
             return plan, None
         decision, _usage = await self._probe(plan, asked.watch)
         if decision.mode is None:
-            return plan, None
+            # Without a decision the strict way is the one without the persona.
+            return replace(plan, source=Source.FALLBACK).decided(Mode.GENERAL), None
         return plan.decided(decision.mode), decision
 
     async def _plan(self, asked: Asked) -> Plan:

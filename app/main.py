@@ -56,8 +56,7 @@ def create_app(settings: Settings, engine: Engine, store: PersonaStore) -> FastA
     )
 
     async def ping_gate() -> None:
-        served.forget()
-        if not (await served.get()).has_gate:
+        if not (await served.look()).has_gate:
             raise EngineUnavailable("the engine has no PersonaDual gate")
 
     pings = {"redis": store.ping, "engine": engine.ping, "gate": ping_gate}

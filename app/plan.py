@@ -131,6 +131,9 @@ class Plan:
         ):
             body.pop(name, None)
         body.pop("max_completion_tokens", None)
+        if body.get("tools"):
+            # They stay in the prompt, and no grammar of a call that is required begins at once.
+            body["tool_choice"] = "none"
         body["max_tokens"] = self.served.tag_ids.parting + 1
         body.update(logprobs=True, logprob_token_ids=list(self.served.tag_ids.rivals()))
         return body

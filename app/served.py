@@ -58,30 +58,45 @@ class ServedModel:
     def __init__(self, engine: Engine, checkpoint: Path | None = None) -> None:
         self._engine = engine
         self._checkpoint = checkpoint
-        self._lock = asyncio.Lock()
         self._seen: Served | None = None
         self._seen_at = 0.0
+        self._looking: asyncio.Task[Served] | None = None
         self._told = False
 
     async def get(self) -> Served:
-        """The last look; a first one where there is none.
+        """The last look; a first one where there is none. An old one is renewed meanwhile.
 
         Raises:
             EngineError: the engine cannot be asked.
         """
-        if self._seen is not None and time.monotonic() - self._seen_at < REFRESH_S:
-            return self._seen
-        async with self._lock:
-            if self._seen is None or time.monotonic() - self._seen_at >= REFRESH_S:
-                self._seen = await self._look()
-                self._seen_at = time.monotonic()
-            return self._seen
+        if self._seen is None:
+            return await self.look()
+        if time.monotonic() - self._seen_at > REFRESH_S and self._looking is None:
+            self._start_looking().add_done_callback(_take_failure)
+        return self._seen
+
+    async def look(self) -> Served:
+        """Look at the engine now; all who ask at the same time share one look."""
+        # One who leaves must not take the look away from the others who wait for it.
+        return await asyncio.shield(self._looking or self._start_looking())
 
     def forget(self) -> None:
         """The engine may have been restarted with another checkpoint."""
         self._seen = None
 
+    def _start_looking(self) -> asyncio.Task[Served]:
+        self._looking = asyncio.create_task(self._look())
+        return self._looking
+
     async def _look(self) -> Served:
+        try:
+            self._seen = await self._ask()
+            self._seen_at = time.monotonic()
+            return self._seen
+        finally:
+            self._looking = None
+
+    async def _ask(self) -> Served:
         listed = await self._engine.models()
         if not listed:
             raise EngineUnavailable("the engine serves no model")
@@ -110,3 +125,9 @@ class ServedModel:
             self._told = True
             logger.warning("%s (set PERSONADUAL_CHECKPOINT where the folder is elsewhere)", warning)
         return card
+
+
+def _take_failure(look: asyncio.Task[Served]) -> None:
+    """A look that nobody waited for may fail: the last one stands, and requests will tell."""
+    if not look.cancelled():
+        look.exception()

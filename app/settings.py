@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     engine_api_key: SecretStr | None = Field(None, description="Key that we show to the engine.")
     engine_connect_s: float = Field(5.0, gt=0, description="Limit for connecting to the engine.")
     engine_silence_s: float = Field(
-        300.0, gt=0, description="Limit for the engine's silence, the first token included."
+        600.0, gt=0, description="Limit for the engine's silence, the first token included."
     )
     checkpoint: Path | None = Field(
         None,

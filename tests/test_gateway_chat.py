@@ -199,6 +199,25 @@ def test_strict_general_never_sends_the_persona(
     assert sent(script)["messages"] == asked["messages"]
 
 
+def test_strict_without_a_decision_is_without_persona(gateway: Gateway, script: Script) -> None:
+    """A probe that opened with no tag decides nothing: the persona stays out, no mode is named."""
+    script.untagged = True
+    put_persona(gateway.url, "ada", SECRET)
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    answer = chat(
+        gateway.url,
+        user="ada",
+        personadual={"isolation": "strict"},
+        tools=tools,
+        tool_choice="required",
+    ).json
+    probe, asked = script.seen
+    assert (probe["tool_choice"], asked["tool_choice"]) == ("none", "required")
+    assert SECRET not in json.dumps(asked)
+    assert answer["personadual"]["mode"] is None
+    assert answer["personadual"]["persona"]["status"] == "withheld"
+
+
 def test_strict_forced_general_asks_once_and_without_persona(
     gateway: Gateway, script: Script
 ) -> None:
