@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,10 +21,11 @@ from app.settings import Settings
 from app.stream import StreamReader
 from model.decision import Decision, Source
 from model.engine import Engine, EngineStream
-from model.errors import EngineUnavailable, PersonaDualError, StoreUnavailable
+from model.errors import EngineBroken, EngineUnavailable, PersonaDualError, StoreUnavailable
 from model.mode import Mode
 from model.persona import PersonaStatus
 
+logger = logging.getLogger("personadual.gateway")
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
 
@@ -116,6 +118,8 @@ class Chat:
         if not plan.served.has_gate:
             raise EngineUnavailable("the engine has no PersonaDual gate, so it decides no modes")
         decision, usage = await self._probe(plan, asked.watch)
+        if decision.mode is None or decision.probability is None:
+            raise EngineBroken("the engine took no decision")
         self._count_decision(plan, decision)
         return decision, plan, usage
 
@@ -178,6 +182,9 @@ class Chat:
             yield DONE
         except PersonaDualError as error:
             yield to_http(error).to_event()
+        except Exception as error:  # the edge: behind the first byte no handler is left
+            logger.exception("a stream failed")
+            yield to_http(PersonaDualError(type(error).__name__)).to_event()
         finally:
             stream.close()
             mode = decisions[0].mode if decisions else None

@@ -12,6 +12,7 @@ from typing import Annotated, Optional
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from app.errors import from_validation
 from app.settings import Settings
@@ -76,19 +77,21 @@ def serve(
     wish = Wish(host, port, workers, data, model, max_model_len, tuple(engine_option))
     with _reported():
         stack = Stack(wish, _settings(), _step)
-        try:
-            with stoppable():
+        # The clean-up is within: a second Ctrl-C does not cut it short.
+        with stoppable():
+            try:
                 begun = time.monotonic()
                 stack.start()
                 console.print(f"ready after {time.monotonic() - begun:.0f} s")
-                served = model.name if model else "pocket"
-                example = EXAMPLE.format(url=stack.url, model=served, data=data, ask=ASK)
+                example = EXAMPLE.format(
+                    url=stack.url, model=stack.model_name(), data=escape(str(data)), ask=ASK
+                )
                 console.print(example, soft_wrap=True)
                 stack.watch()
-        except Stopped:
-            console.print("ending")
-        finally:
-            stack.close()
+            except Stopped:
+                console.print("ending")
+            finally:
+                stack.close()
 
 
 @model_app.command("build")
@@ -118,7 +121,7 @@ def card(folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")]) -
     with _reported():
         found, warning = load_card(folder)
         if warning:
-            errors.print(f"[yellow]{warning}[/yellow]")
+            errors.print(f"[yellow]{escape(warning)}[/yellow]")
         console.print(found.to_json(), end="", markup=False)
 
 
@@ -145,7 +148,7 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except PersonaDualError as error:
-        errors.print(f"[red]personadual:[/red] {error.message}", markup=True, soft_wrap=True)
+        errors.print(f"[red]personadual:[/red] {escape(error.message)}", soft_wrap=True)
         raise typer.Exit(1) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI, Request
@@ -36,6 +37,9 @@ from model.errors import (
 )
 from model.vllm import Timeouts, VllmEngine
 
+logger = logging.getLogger("personadual.gateway")
+
+INTERNAL = 500
 _REJECTIONS: tuple[tuple[type[PersonaDualError], Rejection], ...] = (
     (TooLarge, Rejection.TOO_LARGE),
     (InvalidRequest, Rejection.INVALID),
@@ -127,7 +131,10 @@ def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
             if isinstance(error, kind):
                 metrics.rejected.labels(reason).inc()
                 break
-        return to_http(error).to_response()
+        answer = to_http(error)
+        if answer.status == INTERNAL:
+            logger.error("%s", error.message)
+        return answer.to_response()
 
     async def framework(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

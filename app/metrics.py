@@ -7,6 +7,7 @@ imported; `personadual serve` makes the folder and sets the variable before a wo
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -161,4 +162,5 @@ def _forget_the_dead(shared_dir: Path) -> None:
     for path in shared_dir.glob("gauge_live*_*.db"):
         pid = int(path.stem.rsplit("_", 1)[1])
         if not Path(f"/proc/{pid}").exists():
-            mark_process_dead(pid, str(shared_dir))  # type: ignore[no-untyped-call]
+            with suppress(FileNotFoundError):  # another worker was quicker
+                mark_process_dead(pid, str(shared_dir))  # type: ignore[no-untyped-call]

@@ -21,6 +21,10 @@ _NOT_FORWARDED = frozenset(
     {"personadual", "user", "safety_identifier", "cache_salt", "echo", "return_tokens_as_token_ids"}
 )
 _GRAMMARS = ("response_format", "structured_outputs")
+_NOT_PROBED = (
+    *("stream", "stream_options", "stop", "min_tokens", "max_completion_tokens", "n"),
+    *("top_logprobs", "prompt_logprobs"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,13 @@ class Plan:
 
     @property
     def is_probed(self) -> bool:
-        if self.dial.forced is not None or not self.served.has_gate:
+        if not self.served.has_gate:
             return False
-        is_strict = self.isolation is Isolation.STRICT and self.persona.text is not None
         # vLLM gives either the top log-probabilities or those of chosen ids, not both.
-        return is_strict or bool(self.request.top_logprobs)
+        if self.request.top_logprobs:
+            return True
+        is_strict = self.isolation is Isolation.STRICT and self.persona.text is not None
+        return is_strict and self.dial.forced is None
 
     def decided(self, mode: Mode) -> Plan:
         """The plan after its decision: the mode is forced, and strict keeps the persona out."""
@@ -98,6 +104,9 @@ class Plan:
         body["messages"] = render(
             self.persona.text, self.raw["messages"], card.prompt, served.plainer
         )
+        for name in ("tools", "documents"):
+            if body.get(name):
+                body[name] = served.plainer.value(body[name])
         template_arguments = {
             **(self.request.chat_template_kwargs or {}),
             **card.chat_template_kwargs,
@@ -120,17 +129,8 @@ class Plan:
     def probe(self) -> dict[str, Any]:
         """The engine's request for the decision alone: it ends with the deciding token."""
         body = self.body()
-        for name in (
-            "stream",
-            "stream_options",
-            "stop",
-            "min_tokens",
-            "n",
-            "top_logprobs",
-            *_GRAMMARS,
-        ):
+        for name in (*_NOT_PROBED, *_GRAMMARS):
             body.pop(name, None)
-        body.pop("max_completion_tokens", None)
         if body.get("tools"):
             # They stay in the prompt, and no grammar of a call that is required begins at once.
             body["tool_choice"] = "none"
@@ -228,7 +228,8 @@ def make_plan(
     """Bring everything together.
 
     Raises:
-        InvalidRequest: gate arguments among `vllm_xargs`: they are the gateway's to set.
+        InvalidRequest: gate arguments among `vllm_xargs`: they are the gateway's to set; or a
+            parameter under which no tag can open the reply.
         EngineUnavailable: a mode or strict isolation is asked of an engine that has no gate.
     """
     for name in request.vllm_xargs or {}:
@@ -236,6 +237,8 @@ def make_plan(
             raise InvalidRequest(
                 f"vllm_xargs.{name}: use the field personadual instead", field=f"vllm_xargs.{name}"
             )
+    if served.has_gate:
+        _check_gateable(raw, served)
     dial, source = choose_dial(request, served.forced_by(request.model), settings)
     isolation = request.personadual.isolation or settings.isolation
     if persona.status is PersonaStatus.UNAVAILABLE:
@@ -255,6 +258,21 @@ def make_plan(
         salt=_salt(settings.tenant, choice),
     )
     return plan if dial.forced is None else plan.decided(dial.forced)
+
+
+def _check_gateable(raw: Mapping[str, Any], served: Served) -> None:
+    """Refuse what vLLM would let go past the gate, or let end the reply within its tag."""
+    if raw.get("use_beam_search"):
+        raise InvalidRequest(
+            "use_beam_search: modes and beams do not go together here", field="use_beam_search"
+        )
+    stops = raw.get("stop_token_ids") or []
+    tag_tokens = {*served.tag_ids.general, *served.tag_ids.personalized}
+    if isinstance(stops, list) and any(token in tag_tokens for token in stops):
+        raise InvalidRequest(
+            "stop_token_ids: one of these is a token of the mode's tag; use stop instead",
+            field="stop_token_ids",
+        )
 
 
 def _salt(tenant: str, choice: PersonaChoice) -> str | None:

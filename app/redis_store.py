@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from typing import cast
 
 import orjson
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from app.personas import Key, Listener, Page
 from model.errors import InvalidRequest, StoreUnavailable
@@ -56,14 +56,16 @@ class RedisStore:
     """`app.personas.PersonaStore` for a Redis at `url`."""
 
     def __init__(self, url: str, *, timeout_s: float, retry_s: float) -> None:
-        self._redis: Redis = Redis.from_url(
+        # Blocking: a burst of lookups waits for a connection instead of failing for want of one.
+        pool = BlockingConnectionPool.from_url(
             url,
+            timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
             max_connections=64,
-            health_check_interval=0,
         )
+        self._redis: Redis = Redis.from_pool(pool)
         self._timeout_s = timeout_s
         self._retry_s = retry_s
         self._away_until = 0.0
@@ -136,9 +138,8 @@ class RedisStore:
         # task stays "cancelling" and reads on), so the end is a flag and not an exception.
         while not self._is_closed:
             try:
-                async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
+                async with self._redis.pubsub() as channel:
                     await channel.subscribe(CHANNEL)
-                    listener.hears(True)
                     await self._relay(channel, listener)
             except (RedisError, OSError, TimeoutError):
                 listener.hears(False)
@@ -149,13 +150,21 @@ class RedisStore:
         await self._redis.aclose()
 
     async def _relay(self, channel: PubSub, listener: Listener) -> None:
+        is_pinged = False
         while not self._is_closed:
             message = await channel.get_message(timeout=HEARTBEAT_S)
             if message is None:
-                # Silence may be peace or a dead peer: a ping tells, and fails if it is the latter.
+                # Silence may be peace or a dead peer: an answer to a ping tells.
+                if is_pinged:
+                    raise TimeoutError
                 await channel.ping()
+                is_pinged = True
+                continue
+            is_pinged = False
+            if message["type"] == "subscribe":
+                listener.hears(True)
             elif message["type"] == "message":
-                tenant, _, persona_id = message["data"].decode().partition("\n")
+                tenant, _, persona_id = message["data"].decode(errors="replace").partition("\n")
                 listener.forget((tenant, persona_id))
 
     async def _drop_expired(self, tenant: str, ids: list[str]) -> set[str]:
@@ -177,6 +186,10 @@ class RedisStore:
         try:
             async with asyncio.timeout(2 * self._timeout_s):
                 yield
+        except ResponseError as error:
+            # An answer, if a refusal (a full memory, a replica): no reason to leave it alone.
+            logger.error("the persona store refuses a command: %s", str(error).split(" ", 1)[0])
+            raise StoreUnavailable("the persona store refuses the command") from error
         except (RedisError, OSError, TimeoutError) as error:
             self._away_until = time.monotonic() + self._retry_s
             if not self._is_away:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import UNSET, convert
+from msgspec import UNSET, ValidationError, convert
 
 from app import wire
 from app.plan import Plan
@@ -107,14 +107,14 @@ class ChoiceReader:
         """Read while the decision is not known: text, and the entries of its tokens."""
         self._opening.extend(entries)
         pieces = self._parser.feed(text)
-        if self._parser.is_settled:
-            self._settle()
+        if self._parser.is_settled and self.decision is None:
+            self.settle()
         return pieces
 
     def finish(self) -> list[Piece]:
         pieces = self._parser.finish()
         if self.decision is None:
-            self._settle()
+            self.settle()
         return pieces
 
     def visible(self, entries: list[Any]) -> list[Any]:
@@ -128,18 +128,27 @@ class ChoiceReader:
         self.tag_left -= dropped
         return entries[dropped:]
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Say how the reply opened, by what has been read of it."""
         mode, served = self._parser.mode, self._plan.served
         if self._given is not None and mode is not None:
             self.decision = self._given
         else:
             # The caller's own log-probabilities are kept as they came; ours are typed already.
-            opening = convert(self._opening[: served.tag_ids.parting + 1], list[wire.Entry])
+            opening = self._typed_opening(served.tag_ids.parting + 1)
             self.decision = read_decision(
                 mode, self._plan.source, opening, served.tag_ids, served.card.calibration
             )
         self.tag_left = 0 if mode is None else len(served.tag_ids[mode])
         self._opening = []
+
+    def _typed_opening(self, count: int) -> list[wire.Entry]:
+        if self._plan.request.top_logprobs:
+            return []  # the likeliest tokens, as the caller asked; not the two rivals
+        try:
+            return convert(self._opening[:count], list[wire.Entry])
+        except ValidationError as error:
+            raise EngineBroken("the engine's log-probabilities cannot be read") from error
 
 
 def read_whole(

@@ -240,9 +240,9 @@ def _model(served: Served, name: str) -> dict[str, Any]:
 
 
 def _choice(decision: Decision) -> dict[str, Any]:
-    personalized = decision.probability if decision.probability is not None else 0.0
+    personalized = decision.probability or 0.0
     probabilities = {Mode.GENERAL: 1.0 - personalized, Mode.PERSONALIZED: personalized}
-    taken = probabilities[decision.mode] if decision.mode else 0.0
+    taken = probabilities[decision.mode or Mode.GENERAL]
     return {
         "type": "choice",
         "name": "mode",

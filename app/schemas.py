@@ -10,6 +10,7 @@ from app.settings import Isolation
 from model.mode import Mode
 from model.persona import MAX_TEXT_CHARS, Attribute, PersonaStatus
 
+MAX_TOKENS = 2**31
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
@@ -65,9 +66,9 @@ class ChatRequest(BaseModel):
     n: Annotated[int, Field(ge=1, le=128, strict=True)] | None = None
     temperature: Annotated[float, Field(ge=0, strict=True)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
-    max_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
-    min_tokens: Annotated[int, Field(ge=0, strict=True)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS, strict=True)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS, strict=True)] | None = None
+    min_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS, strict=True)] | None = None
     stop: StrictStr | list[StrictStr] | None = None
     logprobs: StrictBool | None = None
     top_logprobs: Annotated[int, Field(ge=0, strict=True)] | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from model.card import Card, load_card
 from model.engine import Engine
-from model.errors import EngineUnavailable, UnknownModel
+from model.errors import EngineBroken, EngineUnavailable, UnknownModel
 from model.mode import Mode, TagIds
 from model.prompt import Plainer
 
@@ -97,6 +97,12 @@ class ServedModel:
             self._looking = None
 
     async def _ask(self) -> Served:
+        try:
+            return await self._describe()
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise EngineBroken("the engine does not describe itself as vLLM does") from error
+
+    async def _describe(self) -> Served:
         listed = await self._engine.models()
         if not listed:
             raise EngineUnavailable("the engine serves no model")

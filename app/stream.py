@@ -76,20 +76,16 @@ class StreamReader:
         entries = (logprobs.content if logprobs else None) or []
         is_last = choice.finish_reason is not None
         opening = b""
-        if reader.decision is None:
-            pieces = reader.read_opening(content or "", entries)
-            if is_last:
-                pieces += reader.finish()
-            if reader.decision is None:
-                if self._wants_logprobs:
-                    reader.visible(entries)
-                return b""
-            self._on_decision(reader.decision)
-            opening = self._opening(chunk, choice.index, reader.decision)
-        else:
+        if reader.decision is not None:
             pieces = reader.read(content) if content else []
             if is_last:
                 pieces += reader.finish()
+        else:
+            pieces = self._read_opening(reader, choice, content or "", entries)
+            if reader.decision is None:
+                return b""
+            self._on_decision(reader.decision)
+            opening = self._opening(chunk, choice.index, reader.decision)
         choice.logprobs = None
         if self._wants_logprobs:
             shown = reader.visible(entries)
@@ -100,6 +96,23 @@ class StreamReader:
             self._fill(delta, pieces)
         chunk.choices = [choice]
         return opening + _event(chunk)
+
+    def _read_opening(
+        self,
+        reader: ChoiceReader,
+        choice: wire.ChunkChoice[Any],
+        content: str,
+        entries: list[Any],
+    ) -> list[Piece]:
+        """Read a chunk of a choice that has not said yet how it opens."""
+        pieces = reader.read_opening(content, entries)
+        if choice.finish_reason is not None:
+            pieces += reader.finish()
+        elif choice.delta.tool_calls and reader.decision is None:
+            reader.settle()  # a call in place of text: no tag is to come
+        if reader.decision is None and self._wants_logprobs:
+            reader.visible(entries)
+        return pieces
 
     def _fill(self, delta: wire.Delta, pieces: Sequence[Piece]) -> None:
         if len(pieces) == 1 and pieces[0][0] is Part.ANSWER:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,5 +93,11 @@ def _control_strings(folder: Path) -> tuple[str, ...]:
     path = folder / "tokenizer.json"
     if not path.is_file():
         return ()
+    return _read_control_strings(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read_control_strings(path: Path, _written_ns: int) -> tuple[str, ...]:
+    """Megabytes of JSON: read again only when the file has changed."""
     added = json.loads(path.read_text(encoding="utf-8")).get("added_tokens", [])
     return tuple(token["content"] for token in added)

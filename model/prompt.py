@@ -6,6 +6,7 @@ works on OpenAI messages; the chat template of the checkpoint turns them into to
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from model.errors import InvalidRequest
 Message = Mapping[str, Any]
 
 MAX_DEPTH = 32
+MAX_CONTROL_CHARS = 128
 ZERO_WIDTH_SPACE = "\u200b"
 # Control tokens of the common chat templates have this form, or stand in the tokenizer's list.
 _COMMON_CONTROL = r"<\|[^|<>\s]{1,64}\|>|</?s>|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_turn>"
 # Strings below these keys are names, addresses or data: no chat template prints them as prose.
-_OPAQUE_KEYS = frozenset({"role", "type", "id", "tool_call_id", "url", "data", "format", "detail"})
+_OPAQUE_KEYS = frozenset({"role", "type", "url", "data", "format", "detail"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +74,45 @@ class Plainer:
             return text  # most text: found out fifty times faster than by the pattern
         return self._control.sub(rf"\1{ZERO_WIDTH_SPACE}", text)
 
-    def message(self, message: Message, depth: int = 0) -> dict[str, Any]:
-        """The message with every text in it kept plain, its parts and tool calls included.
+    def value(self, value: Any, depth: int = 0) -> Any:
+        """A JSON value with every text in it kept plain: parts, tool calls, keys and all.
 
         Raises:
             InvalidRequest: it is nested deeper than any message of the protocol.
         """
-        return {
-            key: value if key in _OPAQUE_KEYS else self._value(value, depth)
-            for key, value in message.items()
-        }
-
-    def _value(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
             return self.text(value)
         if depth > MAX_DEPTH:
             raise InvalidRequest("messages is nested too deeply", field="messages")
         if isinstance(value, Mapping):
-            return self.message(value, depth + 1)
+            return {self.text(key): self._field(key, item, depth) for key, item in value.items()}
         if isinstance(value, list):
-            return [self._value(item, depth + 1) for item in value]
+            return self._mend_seams([self.value(item, depth + 1) for item in value])
         return value
+
+    def _field(self, key: str, value: Any, depth: int) -> Any:
+        if key in _OPAQUE_KEYS and isinstance(value, str):
+            return value
+        if key == "arguments" and isinstance(value, str) and "\\" in value:
+            # The engine parses this text as JSON, in which an escape may spell a control string.
+            try:
+                parsed = json.loads(value)
+            except ValueError:
+                return self.text(value)
+            return json.dumps(self.value(parsed, depth + 1), ensure_ascii=False)
+        return self.value(value, depth + 1)
+
+    def _mend_seams(self, parts: list[Any]) -> list[Any]:
+        """Templates may join text parts: no control string may arise where two of them meet."""
+        tail = ""
+        for part in parts:
+            text = part.get("text") if isinstance(part, dict) else None
+            if not isinstance(text, str):
+                continue
+            if self.text(tail + text) != tail + text:
+                text = part["text"] = ZERO_WIDTH_SPACE + text
+            tail = (tail + text)[-MAX_CONTROL_CHARS:]
+        return parts
 
 
 def render(
@@ -107,7 +127,7 @@ def render(
     """
     form = form or PromptForm()
     plainer = plainer or Plainer()
-    rendered = [plainer.message(message) for message in messages]
+    rendered = [plainer.value(message) for message in messages]
     if persona is None:
         return rendered
     return _place(plainer.text(persona), rendered, form)

@@ -24,6 +24,7 @@ from model.errors import (
     EngineRejected,
     EngineTimeout,
     EngineUnavailable,
+    InvalidRequest,
 )
 from model.mode import Mode, TagIds, Tags
 
@@ -35,11 +36,13 @@ JSON_HEADERS = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. `silence_s` bounds the wait for the next byte, the first included."""
+    """Seconds. `silence_s` bounds the wait for the next byte, the first included; `ping_s` and
+    `look_s` bound whole calls: of pings, and of questions about what is served."""
 
     connect_s: float = 5.0
     silence_s: float = 300.0
     ping_s: float = 2.0
+    look_s: float = 15.0
 
 
 class VllmEngine:
@@ -60,7 +63,7 @@ class VllmEngine:
                 sock_connect=self._timeouts.connect_s,
                 sock_read=self._timeouts.silence_s,
             )
-            for limit_s in (None, self._timeouts.ping_s)
+            for limit_s in (None, self._timeouts.ping_s, self._timeouts.look_s)
         }
         self._session: aiohttp.ClientSession | None = None
 
@@ -68,9 +71,9 @@ class VllmEngine:
         return await self._read("POST", CHAT_PATH, body)
 
     async def stream(self, body: Body) -> EngineStream:
-        with _translated(self._url):
+        with _translated():
             response = await self._request("POST", CHAT_PATH, body)
-        return _SseStream(response, self._url)
+        return _SseStream(response)
 
     async def models(self) -> list[dict[str, Any]]:
         listed = await self._json("GET", "/v1/models", limit_s=self._timeouts.ping_s)
@@ -79,7 +82,8 @@ class VllmEngine:
     async def tag_ids(self, tags: Tags) -> TagIds:
         async def ids(mode: Mode) -> tuple[int, ...]:
             question = {"prompt": tags[mode], "add_special_tokens": False}
-            return tuple((await self._json("POST", "/tokenize", question))["tokens"])
+            limit_s = self._timeouts.look_s
+            return tuple((await self._json("POST", "/tokenize", question, limit_s))["tokens"])
 
         return TagIds(await ids(Mode.GENERAL), await ids(Mode.PERSONALIZED))
 
@@ -92,13 +96,13 @@ class VllmEngine:
             "vllm_xargs": {MODE_ARGUMENT: GREETING},
         }
         try:
-            await self._json("POST", CHAT_PATH, greeting)
+            await self._json("POST", CHAT_PATH, greeting, self._timeouts.look_s)
         except EngineRejected as refusal:
             return refusal.status == 400 and MODE_ARGUMENT in refusal.message
         return False
 
     async def ping(self) -> None:
-        with _translated(self._url):
+        with _translated():
             response = await self._request("GET", "/health", limit_s=self._timeouts.ping_s)
             response.release()
 
@@ -117,7 +121,7 @@ class VllmEngine:
     async def _read(
         self, method: str, path: str, body: Body | None = None, limit_s: float | None = None
     ) -> bytes:
-        with _translated(self._url):
+        with _translated():
             async with await self._request(method, path, body, limit_s) as response:
                 return await response.read()
 
@@ -128,7 +132,7 @@ class VllmEngine:
         response = await session.request(
             method,
             self._url + path,
-            data=None if body is None else orjson.dumps(body),
+            data=None if body is None else _encode(body),
             timeout=self._limits[limit_s],
         )
         if response.status < 400:
@@ -152,13 +156,12 @@ class VllmEngine:
 class _SseStream:
     """Server-sent events of one response."""
 
-    def __init__(self, response: aiohttp.ClientResponse, url: str) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self._url = url
 
     async def events(self) -> AsyncIterator[list[bytes]]:
         splitter = EventSplitter()
-        with _translated(self._url):
+        with _translated():
             async for received in self._response.content.iter_any():
                 payloads = splitter.feed(received)
                 if payloads:
@@ -192,6 +195,14 @@ class EventSplitter:
         return payloads
 
 
+def _encode(body: Body) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError as error:
+        # What JSON can say and its writer cannot: deep nesting, numbers beyond 64 bits.
+        raise InvalidRequest(f"body: {error}", field="body") from error
+
+
 def _decode(raw: bytes) -> Any:
     try:
         return orjson.loads(raw)
@@ -219,13 +230,13 @@ def _refusal(status: int, raw: bytes) -> EngineError:
 
 
 @contextlib.contextmanager
-def _translated(url: str) -> Iterator[None]:
-    """Turn what aiohttp raises into our tree."""
+def _translated() -> Iterator[None]:
+    """Turn what aiohttp raises into our tree. The URL, which may hold a password, stays out."""
     try:
         yield
     except TimeoutError as error:  # aiohttp's time-outs are subclasses
-        raise EngineTimeout(f"the engine at {url} did not answer in time") from error
+        raise EngineTimeout("the engine did not answer in time") from error
     except aiohttp.ClientPayloadError as error:
         raise EngineBroken("the engine's answer broke off") from error
     except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
-        raise EngineUnavailable(f"the engine at {url} cannot be reached") from error
+        raise EngineUnavailable("the engine cannot be reached") from error

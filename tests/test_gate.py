@@ -72,7 +72,7 @@ CASES: dict[str, tuple[dict[str, Any] | None, float, bool | None]] = {
 }
 
 
-def logits_of(requests: list[Request], ids: TagIds) -> torch.Tensor:
+def logits_of(requests: list[Request], ids: TagIds, forbidden: int | None = None) -> torch.Tensor:
     """What the model says: it would rather answer (`FREE`) than open any tag."""
     logits = torch.zeros(len(requests), VOCAB)
     general, personalized = ids.rivals()
@@ -82,11 +82,15 @@ def logits_of(requests: list[Request], ids: TagIds) -> torch.Tensor:
             logits[row, [general, personalized]] = -math.inf
         else:
             logits[row, general], logits[row, personalized] = -3.0, -3.0 + request.lead
+    if forbidden is not None:
+        logits[:, forbidden] = -math.inf
     return logits
 
 
 class DriveV1:
     """Drives the V1 adapter as the input batch does: list references, updates, moves."""
+
+    forbidden: int | None = None
 
     def __init__(self, ids: TagIds, calibration: Calibration) -> None:
         self.gate = GateV1(TagRule(ids, calibration, CPU))
@@ -100,7 +104,7 @@ class DriveV1:
         self.gate.update_state(BatchUpdate(len(self.batch), [], added, []))
 
     def step(self, *, keep: bool = True, placeholders: bool = False) -> torch.Tensor:
-        logits = self.gate.apply(logits_of(self.batch, self.ids))
+        logits = self.gate.apply(logits_of(self.batch, self.ids, self.forbidden))
         if keep:
             for request, token in zip(self.batch, logits.argmax(-1).tolist(), strict=True):
                 request.output.append(-1 if placeholders else token)
@@ -109,6 +113,8 @@ class DriveV1:
 
 class DriveV2:
     """Drives the V2 adapter with the runner's own context and shuffled slots."""
+
+    forbidden: int | None = None
 
     def __init__(self, ids: TagIds, calibration: Calibration) -> None:
         self.ids = ids
@@ -160,7 +166,7 @@ class DriveV2:
             pos=torch.tensor(lengths) - 1,
             seq_lens_upper_bound_np=np.array(lengths),
         )
-        logits = self.gate.apply(logits_of(self.batch, self.ids), context)
+        logits = self.gate.apply(logits_of(self.batch, self.ids, self.forbidden), context)
         if keep:
             for request, slot, token in zip(
                 self.batch, self.slots, logits.argmax(-1).tolist(), strict=True
@@ -298,6 +304,19 @@ def test_a_token_that_is_forbidden_is_not_revived(drive: Drive) -> None:
     logits = driver.step()
     assert torch.isneginf(logits[0, [1, 3]]).all()
     assert logits[0].argmax() == FREE
+
+
+@drives
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_half_a_tag_is_not_taken_up_again(drive: Drive, at: int) -> None:
+    """A token of the tag that is forbidden once: from there on the reply is the model's own."""
+    request = Request({"personadual_mode": "personalized"})
+    driver = drive(SPLIT, Calibration())
+    driver.add([request])
+    for step in range(7):
+        driver.forbidden = PERSONALIZED_OPENING[SPLIT][at] if step == at else None
+        driver.step()
+    assert request.output == [*PERSONALIZED_OPENING[SPLIT][:at], *[FREE] * (7 - at)]
 
 
 def test_v1_survives_placeholders() -> None:

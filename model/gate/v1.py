@@ -11,7 +11,7 @@ from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 from vllm.v1.sample.logits_processor.interface import BatchUpdate, LogitsProcessor
 
 from model.decision import Dial
-from model.gate.rule import UNDECIDED, TagRule
+from model.gate.rule import ABANDONED, GENERAL, UNDECIDED, TagRule
 
 if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
@@ -52,7 +52,7 @@ class GateV1(LogitsProcessor):
         for index, row in list(self._rows.items()):
             step = len(row.output_ids)
             if row.taken == UNDECIDED and step > self._rule.ids.parting:
-                row.taken = self._rule.read(row.output_ids)
+                row.taken = self._rule.read(row.output_ids)  # it came back from a preemption
             if self._is_over(row, step):
                 del self._rows[index]
             else:
@@ -72,9 +72,8 @@ class GateV1(LogitsProcessor):
         return _Row(dial.bound(self._rule.calibration, draw), output_ids)
 
     def _is_over(self, row: _Row, step: int) -> bool:
-        if row.taken == UNDECIDED:
-            # Behind the parting index and of no tag: a reply that did not begin under the gate.
-            return step > self._rule.ids.parting
+        if row.taken < GENERAL:
+            return row.taken == ABANDONED
         lengths = (len(self._rule.ids.general), len(self._rule.ids.personalized))
         return step >= lengths[row.taken]
 
@@ -87,7 +86,6 @@ class GateV1(LogitsProcessor):
             torch.tensor([row.taken for row in rows], device=device),
             torch.tensor([row.bound for row in rows], device=device, dtype=torch.float64),
         )
-        if self._rule.ids.parting in steps:
-            # The only copy to the host in a reply's life, at its one decision.
-            for row, mode in zip(rows, taken.tolist(), strict=True):
-                row.taken = mode
+        # A copy to the host per step within a tag: this runner waits for each step anyway.
+        for row, code in zip(rows, taken.tolist(), strict=True):
+            row.taken = code

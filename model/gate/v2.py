@@ -19,7 +19,7 @@ from vllm.v1.worker.gpu.sample.logits_processor import (
 )
 
 from model.decision import Dial
-from model.gate.rule import GENERAL, PERSONALIZED, UNDECIDED, TagRule
+from model.gate.rule import GENERAL, PERSONALIZED, TagRule
 
 if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
@@ -73,38 +73,25 @@ class GateV2(LogitsProcessor):
         # Rows that are not gated get a step behind every tag, which the rule leaves alone.
         steps = torch.where(torch.isnan(bounds), self._rule.ids.longest, steps)
         rows = torch.arange(logits.shape[0], device=logits.device)
-        taken = self._taken(rows, slots, prompt_lens, steps, ctx)
-        # A reply whose token at the parting index is no tag's (no gate was at its start) is left.
-        steps = torch.where(
-            (taken == UNDECIDED) & (steps > self._rule.ids.parting), self._rule.ids.longest, steps
-        )
+        places = prompt_lens[:, None] + torch.arange(self._rule.ids.longest, device=logits.device)
+        tokens = self._tokens(rows, slots, places, ctx)
+        # A reply that opened otherwise (no gate was at its start, or it gave way) is left alone.
+        is_opening = self._rule.is_opening(tokens, steps)
+        steps = torch.where(is_opening, steps, self._rule.ids.longest)
+        is_personalized = tokens[:, self._rule.ids.parting] == self._rule.ids.rivals()[1]
+        taken = torch.where(is_personalized, PERSONALIZED, GENERAL)
         self._rule.steer(logits, rows, steps, taken, bounds)
 
-    def _taken(
-        self,
-        rows: torch.Tensor,
-        slots: torch.Tensor,
-        prompt_lens: torch.Tensor,
-        steps: torch.Tensor,
-        ctx: LogitsContext,
+    def _tokens(
+        self, rows: torch.Tensor, slots: torch.Tensor, places: torch.Tensor, ctx: LogitsContext
     ) -> torch.Tensor:
-        """`[R]` what each row took, from the token at its parting index: committed, or a draft.
+        """`[R, L]` the tokens at `places` of each row's sequence: committed, or drafts.
 
-        Draft tokens are not committed; each is the input of a row of the same request further up.
+        A draft token is not committed; it is the input of a row of the same request further up.
         """
-        place = prompt_lens + self._rule.ids.parting
-        committed = self._states.all_token_ids.gpu[
-            slots, place.clamp(max=self._last_place())
-        ].long()
-        above = (rows - (ctx.pos.long() - place)).clamp(min=0)
-        above = torch.minimum(above, rows)
-        is_committed = place < self._states.total_len.gpu[slots].long()
-        token = torch.where(is_committed, committed, ctx.input_ids.long()[above])
-        general_id, personalized_id = self._rule.ids.rivals()
-        taken = torch.full_like(token, UNDECIDED)
-        taken = torch.where(token == general_id, GENERAL, taken)
-        taken = torch.where(token == personalized_id, PERSONALIZED, taken)
-        return torch.where(steps > self._rule.ids.parting, taken, UNDECIDED)
-
-    def _last_place(self) -> int:
-        return int(self._states.all_token_ids.gpu.shape[1]) - 1
+        last = int(self._states.all_token_ids.gpu.shape[1]) - 1
+        committed = self._states.all_token_ids.gpu[slots[:, None], places.clamp(max=last)].long()
+        above = rows[:, None] - (ctx.pos.long()[:, None] - places)
+        above = torch.minimum(above.clamp(min=0), rows[:, None])
+        is_committed = places < self._states.total_len.gpu[slots].long()[:, None]
+        return torch.where(is_committed, committed, ctx.input_ids.long()[above])
