@@ -18,7 +18,7 @@ from app.replies import read_probe, read_whole
 from app.schemas import ChatRequest
 from app.served import ServedModel
 from app.settings import Settings
-from app.stream import StreamReader
+from app.stream import Peeked, StreamReader
 from model.decision import Decision, Source
 from model.engine import Engine, EngineStream
 from model.errors import EngineBroken, EngineUnavailable, PersonaDualError, StoreUnavailable
@@ -96,7 +96,7 @@ class Chat:
         Raises:
             PersonaDualError: what was asked is wrong, or the store or the engine is away.
         """
-        plan, given = await self._decided(asked)
+        plan, given = await self._decided(await self._plan(asked), asked.watch)
         with asked.watch.engine():
             raw = await self._ask(self._engine.complete(plan.body()))
         shown, decisions = read_whole(raw, plan, self._settings.reasoning_field, given)
@@ -107,9 +107,11 @@ class Chat:
 
     async def open(self, asked: Asked) -> AsyncIterator[bytes]:
         """Open a streamed answer: what can be refused is refused here, before the first byte."""
-        plan, given = await self._decided(asked)
-        with asked.watch.engine():
-            stream = await self._ask(self._engine.stream(plan.body()))
+        plan = await self._plan(asked)
+        if plan.is_probed and plan.may_go_on:
+            return await self._open_strict(plan, asked.watch)
+        plan, given = await self._decided(plan, asked.watch)
+        stream = await self._stream(plan, asked.watch)
         return self._relay(stream, plan, given, asked.watch)
 
     async def decide(self, asked: Asked) -> tuple[Decision, Plan, wire.Usage]:
@@ -123,16 +125,32 @@ class Chat:
         self._count_decision(plan, decision)
         return decision, plan, usage
 
-    async def _decided(self, asked: Asked) -> tuple[Plan, Decision | None]:
+    async def _decided(self, plan: Plan, watch: Stopwatch) -> tuple[Plan, Decision | None]:
         """The plan, and its decision where that has to come before the answer."""
-        plan = await self._plan(asked)
         if not plan.is_probed:
             return plan, None
-        decision, _usage = await self._probe(plan, asked.watch)
-        if decision.mode is None:
-            # Without a decision the strict way is the one without the persona.
-            return replace(plan, source=Source.FALLBACK).decided(Mode.GENERAL), None
-        return plan.decided(decision.mode), decision
+        decision, _usage = await self._probe(plan, watch)
+        return _follow(plan, decision)
+
+    async def _open_strict(self, plan: Plan, watch: Stopwatch) -> AsyncIterator[bytes]:
+        """Open a stream with the persona, and go on with it only if its mode is personalised."""
+        stream = Peeked(await self._stream(plan, watch))
+        is_kept = False
+        try:
+            with watch.engine():
+                decision = await stream.decision(plan)
+            is_kept = decision.mode is Mode.PERSONALIZED
+        finally:
+            if not is_kept:
+                stream.close()
+        if is_kept:
+            return self._relay(stream, plan, None, watch)
+        plan, given = _follow(plan, decision)
+        return self._relay(await self._stream(plan, watch), plan, given, watch)
+
+    async def _stream(self, plan: Plan, watch: Stopwatch) -> EngineStream:
+        with watch.engine():
+            return await self._ask(self._engine.stream(plan.body()))
 
     async def _plan(self, asked: Asked) -> Plan:
         choice = choose_persona(asked.request, asked.persona_header)
@@ -215,3 +233,11 @@ class Chat:
             self._metrics.count_tokens(
                 mode, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
             )
+
+
+def _follow(plan: Plan, decision: Decision) -> tuple[Plan, Decision | None]:
+    """The plan after a decision that was taken before the answer."""
+    if decision.mode is None:
+        # Without a decision the strict way is the one without the persona.
+        return replace(plan, source=Source.FALLBACK).decided(Mode.GENERAL), None
+    return plan.decided(decision.mode), decision

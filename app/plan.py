@@ -87,6 +87,12 @@ class Plan:
         is_strict = self.isolation is Isolation.STRICT and self.persona.text is not None
         return is_strict and self.dial.forced is None
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether a stream that was opened for the decision can be the answer too."""
+        one = self.request.n in (None, 1)
+        return bool(self.request.stream) and one and not self.request.logprobs
+
     def decided(self, mode: Mode) -> Plan:
         """The plan after its decision: the mode is forced, and strict keeps the persona out."""
         persona = self.persona

@@ -2,20 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from msgspec import UNSET
 
 from app import wire
 from app.plan import Plan
-from app.replies import REASONING_KEYS, ChoiceReader, extension, shown_logprobs
+from app.replies import REASONING_KEYS, ChoiceReader, extension, read_decision, shown_logprobs
 from app.settings import ReasoningField
-from model.decision import Decision
+from model.decision import Decision, Source
+from model.engine import EngineStream
 from model.errors import EngineBroken
 from model.reply import Part, Piece
 
 OnDecision = Callable[[Decision], None]
+
+
+class Peeked:
+    """A stream whose first events are read to learn its decision, and then given again."""
+
+    def __init__(self, stream: EngineStream) -> None:
+        self._stream = stream
+        self._events = stream.events()
+        self._held: list[list[bytes]] = []
+
+    async def decision(self, plan: Plan) -> Decision:
+        """The decision, as soon as its token has come; without mode where no tag is opened.
+
+        Raises:
+            EngineError: the stream broke off before it.
+        """
+        served = plan.served
+        text, entries = "", list[wire.Entry]()
+        async for payloads in self._events:
+            self._held.append(payloads)
+            for choice in (c for payload in payloads for c in _decode(payload).choices):
+                text += choice.delta.content or ""
+                entries += (choice.logprobs.content if choice.logprobs else None) or []
+            mode = served.card.tags.parted(text)
+            if mode is not None or not any(tag.startswith(text) for tag in served.card.tags):
+                return read_decision(
+                    mode, plan.source, entries, served.tag_ids, served.card.calibration
+                )
+        return Decision(None, Source.FALLBACK)
+
+    async def events(self) -> AsyncIterator[list[bytes]]:
+        while self._held:
+            yield self._held.pop(0)
+        async for payloads in self._events:
+            yield payloads
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 class StreamReader:
@@ -140,6 +179,13 @@ class StreamReader:
             personadual=extension(decision, self._plan),
         )
         return _event(first)
+
+
+def _decode(payload: bytes) -> wire.Chunk[wire.Entry]:
+    try:
+        return wire.decode_chunk(payload)
+    except wire.DecodeError as error:
+        raise EngineBroken("the engine failed while it answered") from error
 
 
 def _event(chunk: wire.Chunk[Any]) -> bytes:

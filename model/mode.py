@@ -39,9 +39,13 @@ class Tags:
         return iter((self.general, self.personalized))
 
     def parted(self, text: str) -> Mode | None:
-        """The one mode whose tag `text` begins; None where it begins both tags, or none."""
-        begun = [mode for mode in Mode if text and self[mode].startswith(text)]
-        return begun[0] if len(begun) == 1 else None
+        """The one mode whose tag `text` opens, be it with half of it; None for both or none."""
+        opened = [
+            mode
+            for mode in Mode
+            if text and (self[mode].startswith(text) or text.startswith(self[mode]))
+        ]
+        return opened[0] if len(opened) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)

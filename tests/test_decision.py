@@ -48,6 +48,7 @@ def test_tags_that_cannot_be_told_apart_are_refused(general: str, personalized: 
         ("[G", Mode.GENERAL),
         ("[Personal", Mode.PERSONALIZED),
         ("[Personalized_mode]\n", Mode.PERSONALIZED),
+        ("[Personalized_mode]\nHello", Mode.PERSONALIZED),
         ("[Gosh", None),
     ],
 )

@@ -10,7 +10,7 @@ from openai import OpenAI
 
 from app.settings import ReasoningField
 from model.mode import Tags
-from tests.conftest import Gateway, Starter
+from tests.conftest import Gateway, Starter, wait_until
 from tests.fake_engine import MODEL, TAG_IDS, FakeEngine, Script
 from tests.http import call, chat, put_persona
 
@@ -186,9 +186,9 @@ def test_strict_general_never_sends_the_persona(
     """The prompt whose text the user gets is that of a user without persona, byte for byte."""
     put_persona(gateway.url, "ada", SECRET)
     answer = chat(gateway.url, stream=stream, user="ada", personadual={"isolation": "strict"})
-    probe, asked = script.seen
-    assert SECRET in json.dumps(probe["messages"])
-    assert probe["max_tokens"] == TAG_IDS.parting + 1
+    first, asked = script.seen
+    assert SECRET in json.dumps(first["messages"])
+    assert stream or first["max_tokens"] == TAG_IDS.parting + 1
     assert SECRET not in json.dumps(asked)
     assert asked["vllm_xargs"] == {"personadual_mode": "general"}
     extension = (answer.events[0] if stream else answer.json)["personadual"]
@@ -227,13 +227,40 @@ def test_strict_forced_general_asks_once_and_without_persona(
     assert len(script.seen) == 1
 
 
-def test_strict_personalized_has_the_persona(gateway: Gateway, script: Script) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_strict_personalized_has_the_persona(
+    gateway: Gateway, script: Script, stream: bool
+) -> None:
+    """A stream goes on as it was opened; a whole answer is asked for after its decision."""
     script.logprobs = P_LEANING
     put_persona(gateway.url, "ada", SECRET)
-    answer = chat(gateway.url, user="ada", personadual={"isolation": "strict"}).json
+    answer = chat(gateway.url, user="ada", personadual={"isolation": "strict"}, stream=stream)
+    assert len(script.seen) == (1 if stream else 2)
     assert SECRET in json.dumps(sent(script)["messages"])
-    assert answer["personadual"]["persona"]["status"] == "applied"
-    assert answer["personadual"]["probability"] == pytest.approx(LEAN)
+    extension = (answer.events[0] if stream else answer.json)["personadual"]
+    assert extension["persona"]["status"] == "applied"
+    assert extension["probability"] == pytest.approx(LEAN)
+    text = answer.content if stream else answer.json["choices"][0]["message"]["content"]
+    assert text == "Cook a stew."
+
+
+def test_strict_drops_the_request_of_a_general_stream(
+    gateway: Gateway, fake: FakeEngine, script: Script
+) -> None:
+    """The one with the persona is gone from the engine while the other answers."""
+    put_persona(gateway.url, "ada", SECRET)
+    script.delay_s, script.answer = 0.02, "word " * 100
+    stream = gateway.client.chat.completions.create(
+        model=MODEL,
+        user="ada",
+        messages=[{"role": "user", "content": "x"}],
+        stream=True,
+        extra_body={"personadual": {"isolation": "strict"}},
+    )
+    with stream:
+        next(iter(stream))
+        wait_until(lambda: fake.running == 1, 1)
+        assert len(script.seen) == 2
 
 
 def test_shared_general_keeps_the_persona_in_context(gateway: Gateway, script: Script) -> None:
