@@ -221,14 +221,14 @@ class Chat:
 
     def _count_first_text(self, plan: Plan, mode: Mode | None, watch: Stopwatch) -> None:
         if plan.is_counted and mode is not None:
-            self._metrics.first_token_seconds.labels(mode).observe(watch.elapsed_s)
+            self._metrics.first_token_seconds(mode).observe(watch.elapsed_s)
 
     def _count_end(
         self, plan: Plan, mode: Mode | None, watch: Stopwatch, usage: Mapping[str, Any] | None
     ) -> None:
         if not plan.is_counted or mode is None:
             return
-        self._metrics.request_seconds.labels(mode).observe(watch.elapsed_s)
+        self._metrics.request_seconds(mode).observe(watch.elapsed_s)
         if usage:
             self._metrics.count_tokens(
                 mode, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0

@@ -93,11 +93,11 @@ class Edge:
                     await failure.to_response()(scope, body.receive, send_counted)
             finally:
                 route = route_of(scope["path"])
-                self._metrics.requests.labels(route, str(status)).inc()
+                self._metrics.requests(route, str(status)).inc()
 
     async def _refuse(self, body: _Body, scope: Scope, send: Send) -> None:
         await body.drain()
-        self._metrics.rejected.labels(Rejection.TOO_LARGE).inc()
+        self._metrics.rejected(Rejection.TOO_LARGE).inc()
         await to_http(body.too_large()).to_response()(scope, body.receive, send)
 
 

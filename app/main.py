@@ -129,7 +129,7 @@ def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
         assert isinstance(error, PersonaDualError)
         for kind, reason in _REJECTIONS:
             if isinstance(error, kind):
-                metrics.rejected.labels(reason).inc()
+                metrics.rejected(reason).inc()
                 break
         answer = to_http(error)
         if answer.status == INTERNAL:
@@ -144,7 +144,7 @@ def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"][1:])
-        metrics.rejected.labels(Rejection.INVALID).inc()
+        metrics.rejected(Rejection.INVALID).inc()
         message = f"{field}: {first['msg']}"
         return HttpError(
             400, message, "invalid_request_error", "invalid_request", field

@@ -98,7 +98,7 @@ class PersonaCache:
         entry = self._entries.get(key)
         if entry is not None and entry.expires_at > self._clock():
             self._entries.move_to_end(key)
-            self._metrics.persona_lookups.labels(LookupOutcome.CACHED).inc()
+            self._metrics.persona_lookups(LookupOutcome.CACHED).inc()
             return entry.persona
         flight = self._flights.get(key)
         if flight is None:
@@ -131,7 +131,7 @@ class PersonaCache:
             is_current = self._flights.get(key) is asyncio.current_task()
             if is_current:
                 del self._flights[key]
-            self._metrics.persona_lookups.labels(outcome).inc()
+            self._metrics.persona_lookups(outcome).inc()
             self._metrics.persona_lookup_seconds.observe(self._clock() - begun)
         if is_current:
             self._keep(key, persona)

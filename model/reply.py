@@ -20,6 +20,8 @@ from model.mode import Mode, Tags
 
 OPEN = "<answer>"
 CLOSE = "</answer>"
+MARKER_BREAKS = 2
+"""Line breaks before a marker that belong to it."""
 
 
 class Part(StrEnum):
@@ -145,10 +147,12 @@ class ReplyParser:
 
     def _cross(self, found: re.Match[str], pieces: list[Piece]) -> None:
         """Go past one whole marker."""
-        breaks, marker = found["breaks"], found["marker"]
-        opens_line = bool(breaks) or (not self._is_body_begun and found.start() == 0)
-        self._emit(self._take(found.start()), pieces)
-        self._take(len(found[0]))
+        before, marker = self._take(found.start()), found[0]
+        self._take(len(marker))
+        text = before.rstrip("\n")
+        breaks = before[max(len(text), len(before) - MARKER_BREAKS) :]
+        opens_line = bool(breaks) or (not self._is_body_begun and not before)
+        self._emit(before[: len(before) - len(breaks)], pieces)
         if marker == OPEN and self._state is _State.REASONING and opens_line:
             self._state = _State.ANSWER
         elif marker == CLOSE and self._state is _State.ANSWER and self._reasons:
@@ -201,10 +205,10 @@ def _markers(tags: tuple[str, ...]) -> _Markers:
         texts = [OPEN, CLOSE, *tags]
         choices = "|".join(map(re.escape, texts))
         _COMPILED[tags] = _Markers(
-            re.compile(rf"(?P<breaks>\n{{0,2}})(?P<marker>{choices})"),
+            re.compile(choices),
             re.compile(rf"(?:\n{{1,2}}(?:{_prefixes(texts)})?|(?:{_prefixes(texts)}))\Z"),
             re.compile("[" + re.escape("".join({text[0] for text in texts})) + "\n]"),
-            max(map(len, texts)) + 2,
+            max(map(len, texts)) + MARKER_BREAKS,
         )
     return _COMPILED[tags]
 
