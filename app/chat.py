@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -105,7 +105,7 @@ class Chat:
         self._count_end(plan, decisions[0].mode, asked.watch, shown.usage)
         return Answered(wire.encode(shown), decisions[0], plan.persona)
 
-    async def open(self, asked: Asked) -> AsyncIterator[bytes]:
+    async def open(self, asked: Asked) -> AsyncGenerator[bytes, None]:
         """Open a streamed answer: what can be refused is refused here, before the first byte."""
         plan = await self._plan(asked)
         if plan.is_probed and plan.may_go_on:
@@ -132,7 +132,7 @@ class Chat:
         decision, _usage = await self._probe(plan, watch)
         return _follow(plan, decision)
 
-    async def _open_strict(self, plan: Plan, watch: Stopwatch) -> AsyncIterator[bytes]:
+    async def _open_strict(self, plan: Plan, watch: Stopwatch) -> AsyncGenerator[bytes, None]:
         """Open a stream with the persona, and go on with it only if its mode is personalised."""
         stream = Peeked(await self._stream(plan, watch))
         is_kept = False
@@ -177,7 +177,7 @@ class Chat:
 
     async def _relay(
         self, stream: EngineStream, plan: Plan, given: Decision | None, watch: Stopwatch
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         decisions: list[Decision] = []
 
         def note(decision: Decision) -> None:
@@ -194,7 +194,7 @@ class Chat:
                         yield shown
                     if reader.has_text:
                         self._count_first_text(plan, decisions[0].mode, watch)
-                shown = b"".join([reader.read(payload) for payload in payloads])
+                shown = reader.read_burst(payloads)
                 if shown:
                     yield shown
             yield DONE

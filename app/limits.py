@@ -1,4 +1,4 @@
-"""Limits at the edge: body size, callers that leave, requests in flight. Pure ASGI, no wrapping.
+"""Limits at the edge: body size, requests in flight. Pure ASGI, no wrapping.
 
 Starlette's `BaseHTTPMiddleware` costs 75 us a streamed chunk and hides disconnects, so this is
 one plain ASGI class.
@@ -6,23 +6,18 @@ one plain ASGI class.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import re
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.chat import Stopwatch
 from app.errors import to_http
 from app.metrics import Metrics, Rejection, Route
-from model.errors import ClientGone, PersonaDualError, TooLarge
+from model.errors import PersonaDualError, TooLarge
 
 logger = logging.getLogger("personadual.gateway")
-T = TypeVar("T")
 
 _CLEAN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # A caller that is refused in the middle of its upload reads the answer only after it has sent
@@ -129,34 +124,6 @@ class _Body:
 
     def too_large(self) -> TooLarge:
         return TooLarge(f"the body is over the limit of {self._max_bytes} bytes", field="body")
-
-
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work, and drop it as soon as the caller leaves.
-
-    Frameworks never cancel a handler whose answer is not streamed. The body has been read, so
-    the next message of the caller is its farewell.
-
-    Raises:
-        ClientGone: the caller left first.
-    """
-    worker = asyncio.current_task()
-    assert worker is not None
-    farewell = asyncio.ensure_future(_cancel_when_gone(request, worker))
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if farewell.done() and worker.uncancel() == 0:
-            raise ClientGone("the caller left") from None
-        raise
-    finally:
-        farewell.cancel()
-
-
-async def _cancel_when_gone(request: Request, worker: asyncio.Task[Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    worker.cancel()
 
 
 def _request_id(given: bytes | None) -> bytes:

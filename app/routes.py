@@ -11,11 +11,11 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from app.chat import Asked, Chat
 from app.errors import JSON, from_validation
-from app.limits import unless_gone
+from app.leaving import EventStream, unless_gone
 from app.metrics import CONTENT_TYPE, Metrics
 from app.personas import PersonaCache, PersonaStore
 from app.readiness import Readiness
@@ -34,7 +34,6 @@ from model.errors import ClientGone, InvalidRequest, UnknownPersona
 from model.mode import Mode
 from model.persona import MAX_ID_CHARS, Persona, check_id
 
-SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 MAX_PAGE = 1_000
 _CHAT = TypeAdapter(ChatRequest)
 _PERSONA = TypeAdapter(PersonaBody)
@@ -89,9 +88,8 @@ async def chat_completions(request: Request) -> Response:
     parts = await _parts(request)
     asked = await _asked(request, parts.settings.max_messages)
     if asked.request.stream:
-        events = await unless_gone(request, parts.chat.open(asked))
-        return StreamingResponse(events, headers=SSE_HEADERS, media_type="text/event-stream")
-    answered = await unless_gone(request, parts.chat.answer(asked))
+        return EventStream(await unless_gone(request.receive, parts.chat.open(asked)))
+    answered = await unless_gone(request.receive, parts.chat.answer(asked))
     headers = {
         "x-personadual-source": answered.decision.source.value,
         "x-personadual-persona": answered.persona.status.value,
@@ -106,7 +104,7 @@ async def decide_mode(request: Request) -> Response:
     """Take the decision alone, in the shape of OpenAI's Decisions API."""
     parts = await _parts(request)
     asked = await _asked(request, parts.settings.max_messages)
-    decision, plan, usage = await unless_gone(request, parts.chat.decide(asked))
+    decision, plan, usage = await unless_gone(request.receive, parts.chat.decide(asked))
     return _json(
         {
             "object": "decision",

@@ -81,6 +81,7 @@ class StreamReader:
         self._decode: Callable[[bytes], wire.Chunk[Any]] = (
             wire.decode_full_chunk if self._wants_logprobs else wire.decode_chunk
         )
+        self._undecided = plan.request.n or 1
         self._readers: dict[int, ChoiceReader] = {}
         self.usage: wire.Usage | None = None
         self.has_text = False
@@ -91,10 +92,50 @@ class StreamReader:
         Raises:
             EngineBroken: the event is no chunk, or reports a failure.
         """
+        return self._show(self._decoded(payload))
+
+    def read_burst(self, payloads: Sequence[bytes]) -> bytes:
+        """The caller's events for several of the engine's that came in one read.
+
+        Text that follows text becomes one event: each costs a parse and an encoding here, and
+        its caller as much.
+
+        Raises:
+            EngineBroken: an event is no chunk, or reports a failure.
+        """
+        if len(payloads) < 2 or self._undecided or self._wants_logprobs:
+            return b"".join([self.read(payload) for payload in payloads])
+        shown: list[bytes] = []
+        texts: list[str] = []
+        held: wire.Chunk[Any] | None = None
+        for payload in payloads:
+            chunk = self._decoded(payload)
+            text = _text_alone(chunk)
+            if text is not None and held and held.choices[0].index == chunk.choices[0].index:
+                texts.append(text)
+                continue
+            if held:
+                shown.append(self._show_texts(held, texts))
+            if text is not None:
+                held, texts = chunk, [text]
+            else:
+                held = None
+                shown.append(self._show(chunk))
+        if held:
+            shown.append(self._show_texts(held, texts))
+        return b"".join(shown)
+
+    def _decoded(self, payload: bytes) -> wire.Chunk[Any]:
         try:
-            chunk = self._decode(payload)
+            return self._decode(payload)
         except wire.DecodeError as error:
             raise EngineBroken("the engine failed while it answered") from error
+
+    def _show_texts(self, chunk: wire.Chunk[Any], texts: Sequence[str]) -> bytes:
+        chunk.choices[0].delta.content = "".join(texts)
+        return self._show(chunk)
+
+    def _show(self, chunk: wire.Chunk[Any]) -> bytes:
         chunk.model = self._model
         if chunk.usage:
             self.usage = chunk.usage
@@ -110,9 +151,11 @@ class StreamReader:
         reader = self._readers.get(choice.index)
         if reader is None:
             reader = self._readers[choice.index] = ChoiceReader(self._plan, self._given)
-        delta, logprobs = choice.delta, choice.logprobs
+        delta = choice.delta
         content, delta.content, delta.role, delta.reasoning = delta.content, None, None, None
-        entries = (logprobs.content if logprobs else None) or []
+        entries: list[Any] = []
+        if choice.logprobs and (self._wants_logprobs or reader.decision is None):
+            entries = choice.logprobs.content or []
         is_last = choice.finish_reason is not None
         opening = b""
         if reader.decision is not None:
@@ -124,6 +167,9 @@ class StreamReader:
             if reader.decision is None:
                 return b""
             self._on_decision(reader.decision)
+            self._undecided -= 1
+            if self._undecided == 0 and not self._wants_logprobs:
+                self._decode = wire.decode_text_chunk
             opening = self._opening(chunk, choice.index, reader.decision)
         choice.logprobs = None
         if self._wants_logprobs:
@@ -181,7 +227,17 @@ class StreamReader:
         return _event(first)
 
 
-def _decode(payload: bytes) -> wire.Chunk[wire.Entry]:
+def _text_alone(chunk: wire.Chunk[Any]) -> str | None:
+    """The text of a chunk that has nothing else to say."""
+    if len(chunk.choices) != 1 or chunk.usage:
+        return None
+    choice = chunk.choices[0]
+    if choice.finish_reason is not None or choice.delta.tool_calls or choice.delta.refusal:
+        return None
+    return choice.delta.content or None
+
+
+def _decode(payload: bytes) -> wire.Chunk[wire.Logprobs[wire.Entry]]:
     try:
         return wire.decode_chunk(payload)
     except wire.DecodeError as error:

@@ -34,6 +34,10 @@ class Logprobs(Struct, Generic[L]):
     content: list[L] | None = None
 
 
+class Unread(Struct, gc=False):
+    """Log-probabilities that nobody reads."""
+
+
 class Delta(Struct, omit_defaults=True):
     """A piece of a message. A call of a tool passes through as it is."""
 
@@ -49,7 +53,7 @@ class ChunkChoice(Struct, Generic[L]):
     index: int
     delta: Delta
     finish_reason: str | None = None
-    logprobs: Logprobs[L] | None = None
+    logprobs: L | None = None
     stop_reason: int | str | UnsetType | None = UNSET
 
 
@@ -127,8 +131,9 @@ def cut_entries(raw: bytes, keep: int) -> bytes:
     return b"".join([*kept, raw[at:]])
 
 
-decode_chunk = msgspec.json.Decoder(Chunk[Entry]).decode
-decode_full_chunk = msgspec.json.Decoder(Chunk[Full]).decode
+decode_chunk = msgspec.json.Decoder(Chunk[Logprobs[Entry]]).decode
+decode_full_chunk = msgspec.json.Decoder(Chunk[Logprobs[Full]]).decode
+decode_text_chunk = msgspec.json.Decoder(Chunk[Unread]).decode
 decode_completion = msgspec.json.Decoder(Completion[Entry]).decode
 decode_full_completion = msgspec.json.Decoder(Completion[Full]).decode
 encode = msgspec.json.Encoder().encode

@@ -47,6 +47,7 @@ class Script:
     status: int = 200
     fail_after: int | None = None  # tokens after which the connection breaks
     untagged: bool = False
+    is_burst: bool = False  # a stream's events come in one write
     seen: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -151,10 +152,18 @@ class FakeEngine:
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        held: list[bytes] = []
+
+        async def send(event: bytes, *, is_last: bool = False) -> None:
+            held.append(event)
+            if is_last or not self.script.is_burst:
+                await response.write(b"".join(held))
+                held.clear()
+
         envelope = self._envelope("chat.completion.chunk")
         for index in range(len(replies)):
             delta = {"role": "assistant", "content": ""}
-            await _send(response, envelope, [_chunk(index, delta, None, None)])
+            await send(_event(envelope, [_chunk(index, delta, None, None)]))
         for sent, (place, index) in enumerate(
             (place, index)
             for place in range(max(len(reply.tokens) for reply in replies))
@@ -169,10 +178,10 @@ class FakeEngine:
             finish = reply.finish_reason if place + 1 == len(reply.tokens) else None
             delta = {"content": reply.tokens[place]}
             logprobs = reply.logprobs(place, place + 1)
-            await _send(response, envelope, [_chunk(index, delta, logprobs, finish)])
+            await send(_event(envelope, [_chunk(index, delta, logprobs, finish)]))
         if (body.get("stream_options") or {}).get("include_usage"):
-            await _send(response, {**envelope, "usage": _usage(replies)}, [])
-        await response.write(b"data: [DONE]\n\n")
+            await send(_event({**envelope, "usage": _usage(replies)}, []))
+        await send(b"data: [DONE]\n\n", is_last=True)
         return response
 
     def _envelope(self, kind: str) -> dict[str, Any]:
@@ -237,10 +246,8 @@ def _usage(replies: list[_Reply]) -> dict[str, int]:
     return {"prompt_tokens": 10, "completion_tokens": completion, "total_tokens": 10 + completion}
 
 
-async def _send(
-    response: web.StreamResponse, envelope: dict[str, Any], choices: list[dict[str, Any]]
-) -> None:
-    await response.write(b"data: " + orjson.dumps({**envelope, "choices": choices}) + b"\n\n")
+def _event(envelope: dict[str, Any], choices: list[dict[str, Any]]) -> bytes:
+    return b"data: " + orjson.dumps({**envelope, "choices": choices}) + b"\n\n"
 
 
 def _error(status: int, message: str, param: str | None) -> web.Response:

@@ -90,6 +90,37 @@ def test_stream_has_the_same_answer(gateway: Gateway, script: Script, n: int) ->
     assert len({(event["id"], event["created"], event["model"]) for event in events}) == 1
 
 
+@pytest.mark.parametrize("fields", [{}, {"n": 3}, {"logprobs": True}], ids=str)
+def test_a_burst_of_events_has_the_same_answer(
+    gateway: Gateway, script: Script, fields: dict[str, Any]
+) -> None:
+    """Texts that came in one read go out as one event, each with its choice; entries all stay."""
+    script.answer = "They like stew.\n\n<answer>Stew, then, and soup.</answer>"
+    script.delay_s = 0.005
+    apart = chat(gateway.url, stream=True, **fields).events
+    script.is_burst = True
+    together = chat(gateway.url, stream=True, **fields).events
+    assert told(together) == told(apart)
+    assert (len(together) < len(apart)) == (fields == {})
+
+
+def told(events: list[Any]) -> dict[int, Any]:
+    """What a stream says of each choice, however it was cut."""
+    choices = [event["choices"][0] for event in events]
+    return {
+        index: [
+            *(
+                "".join(c["delta"].get(key) or "" for c in own)
+                for key in ("content", "reasoning_content")
+            ),
+            [entry for c in own for entry in (c["logprobs"] or {}).get("content", [])],
+            [c["finish_reason"] for c in own if c["finish_reason"]],
+        ]
+        for index in {choice["index"] for choice in choices}
+        if (own := [choice for choice in choices if choice["index"] == index])
+    }
+
+
 @pytest.mark.parametrize("wants", [True, False])
 def test_usage_event_comes_only_when_asked_for(
     gateway: Gateway, script: Script, wants: bool

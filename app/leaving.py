@@ -1,0 +1,81 @@
+"""Callers that leave: their work is dropped, and what it held is given back.
+
+Frameworks never cancel a handler whose answer is not streamed, and watch a streamed one with a
+group of tasks, which costs more than the answer of a fast engine. Here a watch begins only when
+the work has taken a while: before that there is nothing to save.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing, suppress
+from typing import Any, TypeVar
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from model.errors import ClientGone
+
+T = TypeVar("T")
+WATCH_AFTER_S = 0.1
+"""Shorter work is done before anybody could notice that its caller has left."""
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work, and drop it when the caller leaves.
+
+    The body has been read, so the caller's next message is its farewell.
+
+    Raises:
+        ClientGone: the caller left first.
+    """
+    worker = asyncio.current_task()
+    assert worker is not None
+    watch: asyncio.Task[None] | None = None
+
+    def begin() -> None:
+        nonlocal watch
+        watch = asyncio.ensure_future(_cancel_when_gone(receive, worker))
+
+    timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, begin)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if watch is not None and watch.done() and worker.uncancel() == 0:
+            raise ClientGone("the caller left") from None
+        raise
+    finally:
+        timer.cancel()
+        if watch is not None:
+            watch.cancel()
+
+
+class EventStream(Response):
+    """Server-sent events, sent until they end or their reader leaves."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+        self.status_code = 200
+        self.background = None
+        self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        with suppress(ClientGone):  # nobody is left to be told; the generator closed what it held
+            await unless_gone(receive, self._send(start, send))
+
+    async def _send(self, start: dict[str, Any], send: Send) -> None:
+        async with aclosing(self._events) as events:
+            await send(start)
+            async for event in events:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+
+async def _cancel_when_gone(receive: Receive, worker: asyncio.Task[Any]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    worker.cancel()
