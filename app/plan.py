@@ -13,7 +13,7 @@ from app.settings import Isolation, Settings
 from model.decision import GATE_ARGUMENTS, GATED_KEY, Dial, Source
 from model.errors import EngineUnavailable, InvalidRequest
 from model.mode import Mode
-from model.persona import Persona, PersonaStatus, check_id, check_text
+from model.persona import Persona, PersonaStatus, check_id, check_text, is_id
 from model.prompt import render
 
 # What the engine does not understand, what is ours, and what would show the tag to the caller.
@@ -180,15 +180,16 @@ def choose_persona(request: ChatRequest, header: str | None) -> PersonaChoice:
         return PersonaChoice(text=extension.persona)
     if "persona_id" in extension.model_fields_set and extension.persona_id is None:
         return PersonaChoice(is_off=True)
-    named = (
+    for field, value in (
         ("personadual.persona_id", extension.persona_id),
         ("X-Persona-Id", header),
-        ("safety_identifier", request.safety_identifier),
-        ("user", request.user),
-    )
-    for field, value in named:
+    ):
         if value is not None:
             return PersonaChoice(id=check_id(value, field))
+    for value in (request.safety_identifier, request.user):
+        if value is not None:
+            # OpenAI's own fields take any text; one that can be no persona's id names no persona.
+            return PersonaChoice(id=value) if is_id(value) else PersonaChoice()
     return PersonaChoice()
 
 

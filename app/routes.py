@@ -60,7 +60,7 @@ async def _parts(request: Request) -> Parts:
 
 Deps = Annotated[Parts, Depends(_parts)]
 PersonaId = Annotated[
-    str, Path(description=f"1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = -")
+    str, Path(description=f"1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = | -")
 ]
 
 

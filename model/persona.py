@@ -16,7 +16,7 @@ MAX_ID_CHARS = 128
 
 Attribute = str | int | float | bool
 
-_ID = re.compile(r"[A-Za-z0-9._@:+~=-]+")
+_ID = re.compile(r"[A-Za-z0-9._@:+~=|-]+")
 # C0 and C1 control characters but for line feed and carriage return; lone surrogates, which no
 # UTF-8 body can carry onwards.
 _FORBIDDEN = re.compile("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -88,12 +88,17 @@ def check_text(text: str, field_name: str) -> None:
         )
 
 
+def is_id(text: str) -> bool:
+    """Whether a text can be a persona's id."""
+    return len(text) <= MAX_ID_CHARS and bool(_ID.fullmatch(text))
+
+
 def check_id(persona_id: str, field_name: str) -> str:
     """Return a valid persona id.
 
     Raises:
         InvalidRequest: it is empty or too long, or has other characters than letters, digits and
-            `. _ @ : + ~ = -`.
+            `. _ @ : + ~ = | -`.
     """
     if len(persona_id) > MAX_ID_CHARS:
         raise InvalidRequest(
@@ -102,7 +107,7 @@ def check_id(persona_id: str, field_name: str) -> str:
         )
     if not _ID.fullmatch(persona_id):
         raise InvalidRequest(
-            f"{field_name} must be 1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = -",
+            f"{field_name} must be 1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = | -",
             field=field_name,
         )
     return persona_id

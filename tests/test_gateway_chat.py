@@ -209,6 +209,16 @@ def test_persona_id_order(gateway: Gateway, script: Script) -> None:
     assert "four" not in json.dumps(sent(script)), "no id reaches the engine"
 
 
+@pytest.mark.parametrize("name", ["", "Ada Lovelace", "x" * 10_000])
+@pytest.mark.parametrize("field", ["user", "safety_identifier"])
+def test_openais_own_fields_take_any_text(
+    gateway: Gateway, script: Script, field: str, name: str
+) -> None:
+    """One that can be no persona's id is any text that OpenAI would take: no persona, no error."""
+    answer = chat(gateway.url, **{field: name})
+    assert answer.json["personadual"]["persona"]["status"] == "absent"
+
+
 def test_parameters_pass_through(gateway: Gateway, script: Script) -> None:
     """What vLLM takes reaches it; what is ours, or names the user, does not."""
     fields = {

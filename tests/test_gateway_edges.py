@@ -65,8 +65,16 @@ BAD: dict[str, tuple[bytes, int, str]] = {
     "unknown extension field": (body(personadual={MARK: 1}), 400, f"personadual.{MARK}"),
     "extension of another type": (body(personadual=[]), 400, "personadual"),
     "id with spaces": (body(personadual={"persona_id": "a b"}), 400, "personadual.persona_id"),
-    "id with a line break": (body(user="a\nb"), 400, "user"),
-    "id of 10 kB": (body(safety_identifier="x" * 10_000), 400, "safety_identifier"),
+    "id with a line break": (
+        body(personadual={"persona_id": "a\nb"}),
+        400,
+        "personadual.persona_id",
+    ),
+    "id of 10 kB": (
+        body(personadual={"persona_id": "x" * 10_000}),
+        400,
+        "personadual.persona_id",
+    ),
     "empty persona": (body(personadual={"persona": ""}), 400, "personadual.persona"),
     "persona of 9,000": (body(personadual={"persona": "x" * 9_000}), 400, "personadual.persona"),
     "deep metadata": (

@@ -55,7 +55,9 @@ def test_attributes_that_are_refused(attributes: dict[str, Any]) -> None:
     assert refused.value.field == "attributes"
 
 
-@pytest.mark.parametrize("persona_id", ["u42", "a.b@c.example", "x" * 128, "team:7~v=2+1"])
+@pytest.mark.parametrize(
+    "persona_id", ["u42", "a.b@c.example", "x" * 128, "team:7~v=2+1", "auth0|507f1f"]
+)
 def test_ids_that_are_fine(persona_id: str) -> None:
     assert check_id(persona_id, "user") == persona_id
 

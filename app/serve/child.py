@@ -30,16 +30,22 @@ class Child:
 
     The kernel sends it SIGTERM when this process dies, however it dies (`prctl(2)`,
     PR_SET_PDEATHSIG), so `start` belongs into the main thread: the signal is tied to the thread
-    that forks.
+    that forks. `held` are open files, by number, that it holds open as long as it lives.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], env: Mapping[str, str], log: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        log: Path,
+        held: Sequence[int] = (),
     ) -> None:
         self.name = name
         self._command = list(command)
         self._env = dict(env)
         self.log = log
+        self._held = tuple(held)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._process: subprocess.Popen[str] | None = None
         self._pump: threading.Thread | None = None
@@ -62,6 +68,7 @@ class Child:
                 text=True,
                 errors="replace",
                 start_new_session=True,
+                pass_fds=self._held,
                 preexec_fn=lambda: _die_with(parent),
             )
         except OSError as error:

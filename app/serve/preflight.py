@@ -146,7 +146,7 @@ def check_engine(url: str) -> None:
 
 
 def lock_data(folder: Path) -> IO[str]:
-    """Hold the data folder for as long as the returned file is open.
+    """Hold the data folder for as long as the returned file is open, here or in a child.
 
     Raises:
         StartFailed: another `personadual serve` holds it; two Redis on one file lose personas.

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.error
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -33,6 +33,8 @@ ENGINE_LIMIT_S = 900.0
 GATEWAY_LIMIT_S = 60.0
 DRAIN_S = 10
 MIN_BATCHED_TOKENS = 2048
+PYTHON = (sys.executable, "-P")
+"""Children import nothing from the folder in which the user happens to stand."""
 GRAMMAR_PLUGIN = Path(__file__).parents[2] / "model" / "gate" / "grammar.py"
 
 Say = Callable[[str], contextlib.AbstractContextManager[None]]
@@ -82,7 +84,7 @@ class Stack:
         wish, chosen = self._wish, self._settings.model_fields_set
         preflight.check_port(wish.host, wish.port)
         preflight.check_disk(wish.data)
-        self._held.enter_context(preflight.lock_data(wish.data))
+        self._lock = self._held.enter_context(preflight.lock_data(wish.data))
         engine_url, redis_url = self._settings.engine_url, None
         needs_engine = "engine_url" not in chosen
         if needs_engine:
@@ -141,7 +143,8 @@ class Stack:
             *(part for name, value in options.items() for part in (f"--{name}", value)),
         ]
         with self._say("Redis, which keeps the personas"):
-            child = self._launch("redis", command, {})
+            # Redis holds the lock too: after a kill of this process nobody writes beside it.
+            child = self._launch("redis", command, {}, held=[self._lock.fileno()])
             client = Redis(unix_socket_path=str(socket), socket_timeout=1.0)
             self._wait(child, REDIS_LIMIT_S, lambda: _answers_ping(client))
             client.close()
@@ -156,7 +159,7 @@ class Stack:
         folder = (self._wish.data / "models" / pocket.NAME).resolve()
         if not pocket.is_built(folder):
             # In a process of its own: what it takes in memory is given back for the engine.
-            command = [sys.executable, "-m", "app", "model", "build", str(folder)]
+            command = [*PYTHON, "-m", "app", "model", "build", str(folder)]
             with self._say("the default checkpoint, built once"):
                 builder = self._launch("build", command, {})
                 self._wait(builder, BUILD_LIMIT_S, builder.has_ended_well)
@@ -179,7 +182,8 @@ class Stack:
     ) -> None:
         wish = self._wish
         command = [
-            *(sys.executable, "-m", "uvicorn", "app.main:gateway", "--factory"),
+            *(*PYTHON, "-m", "uvicorn", "app.main:gateway", "--factory"),
+            *("--app-dir", str(self._runtime)),  # its default is the user's folder
             *("--host", wish.host, "--port", str(wish.port), "--workers", str(wish.workers)),
             *("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
             *("--timeout-graceful-shutdown", str(DRAIN_S)),
@@ -195,21 +199,31 @@ class Stack:
             env |= {"PERSONADUAL_METRICS_DIR": str(shared), "PROMETHEUS_MULTIPROC_DIR": str(shared)}
         with self._say("the gateway"):
             child = self._launch("gateway", command, env)
-            self._wait(child, GATEWAY_LIMIT_S, lambda: _answers(f"{self.url}/health/ready"))
+            url = f"{self.url}/health/ready"
+            self._wait(child, GATEWAY_LIMIT_S, lambda: _answers(url), lambda: _ask(url)[1])
 
-    def _launch(self, name: str, command: list[str], env: dict[str, str]) -> Child:
-        child = Child(name, command, env, self._wish.data / "logs" / f"{name}.log")
+    def _launch(
+        self, name: str, command: list[str], env: dict[str, str], held: Sequence[int] = ()
+    ) -> Child:
+        child = Child(name, command, env, self._wish.data / "logs" / f"{name}.log", held)
         self._children.append(child)
         child.start()
         return child
 
-    def _wait(self, child: Child, limit_s: float, is_ready: Callable[[], bool]) -> None:
+    def _wait(
+        self,
+        child: Child,
+        limit_s: float,
+        is_ready: Callable[[], bool],
+        says: Callable[[], str] = lambda: "nothing",
+    ) -> None:
         deadline = time.monotonic() + limit_s
         while not is_ready():
             self._check()
             if time.monotonic() > deadline:
                 raise StartFailed(
-                    f"{child.name} was not ready within {limit_s:.0f} s; its log: {child.log}"
+                    f"{child.name} was not ready within {limit_s:.0f} s and says {says()};"
+                    f" its log: {child.log}"
                 )
             time.sleep(POLL_S)
 
@@ -223,7 +237,7 @@ def engine_command(
 ) -> tuple[list[str], dict[str, str]]:
     """How vLLM is started with our plug-ins: its command line and environment."""
     command = [
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+        *(*PYTHON, "-m", "vllm.entrypoints.openai.api_server"),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--model", str(checkpoint), "--served-model-name", checkpoint.name),
         *("--max-model-len", str(max_model_len)),
@@ -263,11 +277,18 @@ def stoppable() -> Iterator[None]:
 
 
 def _answers(url: str) -> bool:
+    return _ask(url)[0] == 200
+
+
+def _ask(url: str) -> tuple[int, str]:
+    """Status and beginning of what is said at the address; 0 where nobody is there."""
     try:
         with preflight.LOOPBACK.open(url, timeout=5.0) as response:
-            return bool(response.status == 200)
+            return response.status, response.read(2000).decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(2000).decode(errors="replace")
     except (urllib.error.URLError, OSError):
-        return False
+        return 0, "nothing"
 
 
 def _answers_ping(client: Redis) -> bool:
