@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -162,4 +162,7 @@ def _settings() -> Settings:
 
 
 def main() -> None:
+    # Training brings its commands itself: this side does not know it (design 3).
+    for found in entry_points(group="personadual.commands"):
+        app.add_typer(found.load(), name=found.name)
     app()

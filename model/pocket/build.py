@@ -26,8 +26,9 @@ NEEDED_BYTES = 1_500_000_000
 
 
 def is_built(folder: Path) -> bool:
-    """Whether `folder` holds a whole checkpoint: the card is written last."""
-    return (folder / FILE_NAME).is_file()
+    """Whether `folder` holds this Pocket, whole: its card, which is written last, is the same."""
+    path = folder / FILE_NAME
+    return path.is_file() and path.read_text(encoding="utf-8") == pocket_card().to_json()
 
 
 def build(folder: Path, say: Callable[[str], None] = lambda _line: None) -> None:
@@ -38,7 +39,7 @@ def build(folder: Path, say: Callable[[str], None] = lambda _line: None) -> None
             the disk is too full.
     """
     gguf = _find_weights()
-    if folder.exists() and not is_built(folder) and any(folder.iterdir()):
+    if folder.exists() and not (folder / FILE_NAME).is_file() and any(folder.iterdir()):
         raise CheckpointInvalid(f"{folder} is not empty and holds no checkpoint; name another")
     folder.parent.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder.parent).free < NEEDED_BYTES:
@@ -93,6 +94,8 @@ def _convert(gguf: Path, folder: Path, say: Callable[[str], None]) -> None:
         say("merging the trained adapter")
         plain = PeftModel.from_pretrained(plain, ADAPTER).merge_and_unload()
     plain.generation_config = loaded.generation_config
+    # What SmolLM2's authors advise; at 1.0, the engine's default, a model of this size rambles.
+    plain.generation_config.update(do_sample=True, temperature=0.2, top_p=0.9)
     plain.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for file in folder.iterdir():

@@ -1,0 +1,100 @@
+"""The Pocket set and the rows made of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from model.mode import Mode, Tags
+from model.prompt import PromptForm
+from model.reply import parse_reply
+from training.items import (
+    Condition,
+    DataInvalid,
+    Item,
+    Kind,
+    load_items,
+    save_items,
+    sft_rows,
+    write_reply,
+)
+from training.pocket.make import HELD_OUT, TRAIN, make
+from training.pocket.side import Side
+
+DATA = Path(__file__).parents[1] / "training" / "pocket" / "data"
+
+
+@pytest.fixture(scope="module")
+def train() -> list[Item]:
+    return load_items(DATA / "train.jsonl")
+
+
+@pytest.fixture(scope="module")
+def held_out() -> list[Item]:
+    return load_items(DATA / "held_out.jsonl")
+
+
+def test_the_committed_set_is_what_the_makers_make(train: list[Item], held_out: list[Item]) -> None:
+    assert len(train) >= 6_000
+    assert len(held_out) >= 1_500
+    assert make(Side(False), TRAIN) == train
+    assert make(Side(True), HELD_OUT) == held_out
+
+
+def test_the_sides_share_no_entity_and_no_question_of_fact(
+    train: list[Item], held_out: list[Item]
+) -> None:
+    assert not {item.entity for item in train} & {item.entity for item in held_out}
+    asked, other = (
+        {item.question for item in side if item.kind is Kind.OBJECTIVE}
+        for side in (train, held_out)
+    )
+    assert not asked & other
+
+
+def test_every_item_has_what_it_needs(train: list[Item], held_out: list[Item]) -> None:
+    for item in [*train, *held_out]:
+        assert set(item.traces) == set(Mode)
+        assert set(item.personas) == {Condition.ALIGNED, Condition.UNALIGNED}
+        assert item.traces[item.mode].answer in item.answers
+        if item.kind is Kind.OBJECTIVE:
+            assert {trace.answer for trace in item.traces.values()} == set(item.answers)
+        for trace in item.traces.values():
+            reply = parse_reply(write_reply(trace, Tags()[item.mode]))
+            assert (reply.reasoning, reply.answer) == (trace.reasoning, trace.answer)
+            assert reply.is_complete
+    kinds = Counter((item.kind, item.is_hard) for item in held_out)
+    assert min(kinds.values()) >= 20
+
+
+def test_a_forced_tag_is_given_and_not_trained(train: list[Item]) -> None:
+    """Else the rows of the other mode would teach the wrong choice."""
+    tags = Tags()
+    rows = list(sft_rows(train[:200], PromptForm(), tags, seed=1, forced=0.5))
+    own, forced = ([row for row in rows if bool(row.opening) == given] for given in (False, True))
+    assert len(own) == 200
+    assert 60 < len(forced) < 140
+    for row, item in zip(own, train[:200], strict=True):
+        assert row.completion.startswith(tags[item.mode])
+    for row in forced:
+        assert row.opening in tags
+        assert not any(row.completion.startswith(tag) for tag in tags)
+
+
+def test_a_bad_line_is_named(train: list[Item], tmp_path: Path) -> None:
+    path = tmp_path / "items.jsonl"
+    save_items(train[:2], path)
+    good = path.read_text(encoding="utf-8")
+    for bad, said in (
+        ("{", "line 3: (the whole)"),
+        ('{"id": "x"}', "line 3: kind"),
+        (good.splitlines()[0], "line 3: id train-00000 stands on line 1"),
+    ):
+        path.write_text(f"{good}{bad}\n", encoding="utf-8")
+        with pytest.raises(DataInvalid, match=r"items\.jsonl") as refused:
+            load_items(path)
+        assert said in refused.value.message
+    with pytest.raises(DataInvalid, match="cannot be read"):
+        load_items(tmp_path / "none.jsonl")

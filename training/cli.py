@@ -1,0 +1,49 @@
+"""The commands `personadual train ...`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from model.errors import PersonaDualError
+from training.config import SftConfig, load_config
+
+train_app = typer.Typer(help="Train a checkpoint, by a TOML file.", no_args_is_help=True)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+ConfigFile = Annotated[Path, typer.Argument(help="TOML file; `configs/` has examples.")]
+
+
+@train_app.callback()
+def train() -> None:
+    """Train a checkpoint, by a TOML file."""
+
+
+@train_app.command()
+def sft(config: ConfigFile) -> None:
+    """Teach both modes and the choice between them; a killed run goes on when called again."""
+    with _reported():
+        read = load_config(config, SftConfig)
+        logging.basicConfig(level=logging.INFO, format="  %(message)s")
+        # The recipe brings torch along: after the configuration is known to be right.
+        from training import sft as recipe
+
+        console.print(f"  adapter: {recipe.train(read)}")
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[None]:
+    """Turn an expected failure into one line and a status of 1."""
+    try:
+        yield
+    except PersonaDualError as error:
+        errors.print(f"[red]personadual:[/red] {escape(error.message)}", soft_wrap=True)
+        raise typer.Exit(1) from error

@@ -1,0 +1,165 @@
+"""Items: questions with their answers, personas and traces, and the rows that training reads.
+
+An item is one JSON line. It carries a trace for each mode, so that a forced mode can be trained to
+behave as its name says: general leaves the persona aside, personalised considers it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from model.errors import PersonaDualError
+from model.mode import Mode, Tags
+from model.prompt import PromptForm, render
+from model.reply import CLOSE, OPEN
+
+
+class DataInvalid(PersonaDualError):
+    """A data file holds a line that is no item."""
+
+
+class Kind(StrEnum):
+    """What an item asks for: a fact, something that follows from the persona, or a chat turn."""
+
+    OBJECTIVE = "objective"
+    PERSONALIZED = "personalized"
+    CHAT = "chat"
+
+
+class Condition(StrEnum):
+    """Which persona stands in the prompt."""
+
+    NONE = "none"
+    ALIGNED = "aligned"
+    UNALIGNED = "unaligned"
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How a mode answers: reasoning, then the answer."""
+
+    reasoning: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question. `mode` is the one its kind asks for; `answers` are the accepted ones.
+
+    `entity` is what it is about: items of the two splits share none. `is_hard`: its surface speaks
+    for the other mode.
+    """
+
+    id: str
+    kind: Kind
+    topic: str
+    entity: str
+    is_hard: bool
+    mode: Mode
+    question: str
+    answers: list[str]
+    match: str
+    personas: dict[Condition, str]
+    traces: dict[Mode, Trace]
+
+
+_ITEM = TypeAdapter(Item)
+
+
+def load_items(path: Path) -> list[Item]:
+    """Read a JSONL file.
+
+    Raises:
+        DataInvalid: the file is missing, or a line is no item; it names line and field.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataInvalid(f"{path} cannot be read: {error.strerror}") from error
+    items: list[Item] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            item = _ITEM.validate_json(line)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"])) or "(the whole)"
+            raise DataInvalid(f"{path}, line {number}: {where}: {first['msg']}") from error
+        if item.id in seen:
+            raise DataInvalid(
+                f"{path}, line {number}: id {item.id} stands on line {seen[item.id]} already"
+            )
+        seen[item.id] = number
+        items.append(item)
+    return items
+
+
+def save_items(items: Iterable[Item], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(asdict(item), ensure_ascii=False) for item in items)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def messages(item: Item, condition: Condition, form: PromptForm) -> list[dict[str, Any]]:
+    """The prompt of an item, by the gateway's own renderer."""
+    persona = None if condition is Condition.NONE else item.personas[condition]
+    return render(persona, [{"role": "user", "content": item.question}], form)
+
+
+def write_reply(trace: Trace, tag: str = "") -> str:
+    """A reply in the grammar of design 4.2."""
+    return f"{tag}{trace.reasoning}\n\n{OPEN}{trace.answer}{CLOSE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of SFT. `opening` is given and not trained: the tag, where a mode was forced."""
+
+    messages: list[dict[str, Any]]
+    opening: str
+    completion: str
+
+
+def sft_rows(
+    items: Sequence[Item], form: PromptForm, tags: Tags, *, seed: int, forced: float = 0.4
+) -> Iterator[Row]:
+    """Each item in the mode that it asks for, and a share of them in the other mode too.
+
+    In the other mode the tag belongs to the prompt: the reply is trained, the choice is not.
+    General rows stand half under an unaligned persona and a quarter each under an aligned one and
+    none; personalised ones under the aligned one.
+    """
+    rng = random.Random(seed)
+    for item in items:
+        yield _row(item, _draw(item, rng), item.mode, form, tags, is_forced=False)
+        if rng.random() < forced:
+            condition = Condition.UNALIGNED if rng.random() < 0.5 else Condition.ALIGNED
+            other = Mode.GENERAL if item.mode is Mode.PERSONALIZED else Mode.PERSONALIZED
+            # A fact keeps its answer under any persona; what a persona decides needs the one it is.
+            if item.kind is not Kind.OBJECTIVE and other is Mode.PERSONALIZED:
+                condition = Condition.ALIGNED
+            yield _row(item, condition, other, form, tags, is_forced=True)
+
+
+def _draw(item: Item, rng: random.Random) -> Condition:
+    if item.mode is Mode.PERSONALIZED:
+        return Condition.ALIGNED
+    return rng.choice([Condition.UNALIGNED, Condition.UNALIGNED, Condition.ALIGNED, Condition.NONE])
+
+
+def _row(
+    item: Item, condition: Condition, mode: Mode, form: PromptForm, tags: Tags, *, is_forced: bool
+) -> Row:
+    tag, trace = tags[mode], item.traces[mode]
+    asked = messages(item, condition, form)
+    if is_forced:
+        return Row(asked, tag, write_reply(trace))
+    return Row(asked, "", write_reply(trace, tag))

@@ -1,0 +1,1 @@
+"""The Pocket set: questions built from well-kept packages and word lists, the same every time."""
