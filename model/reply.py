@@ -20,6 +20,7 @@ from model.mode import Mode, Tags
 
 OPEN = "<answer>"
 CLOSE = "</answer>"
+MAX_BITE = 4_096
 MARKER_BREAKS = 2
 """Line breaks before a marker that belong to it."""
 
@@ -90,6 +91,10 @@ class ReplyParser:
             pieces: list[Piece] = []
             self._emit(text, pieces)
             return pieces
+        if len(text) > MAX_BITE:
+            # What is left is copied at every marker: a whole text of them would cost its square.
+            bites = (text[at : at + MAX_BITE] for at in range(0, len(text), MAX_BITE))
+            return [piece for bite in bites for piece in self.feed(bite)]
         self._pending += text
         pieces = []
         if self._state is _State.TAG and not self._settle():

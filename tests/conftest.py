@@ -22,6 +22,7 @@ from app.main import create_app, open_engine, open_store
 from app.personas import PersonaStore
 from app.serve.preflight import free_port, redis_binary
 from app.settings import Settings
+from model.card import Card, save_card
 from model.engine import Engine
 from tests import fake_engine
 from tests.fake_engine import FakeEngine, Script
@@ -195,3 +196,28 @@ def engine(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def tiny(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of two layers with Pocket's tokenizer and chat template."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = AutoTokenizer.from_pretrained(pocket)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    save_card(Card(), folder)
+    return folder

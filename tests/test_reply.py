@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.mode import Mode, Tags
-from model.reply import Part, Reply, ReplyParser, parse_reply
+from model.reply import CLOSE, Part, Reply, ReplyParser, parse_reply
 from model.vllm import EventSplitter
 
 G, P = Tags().general, Tags().personalized
@@ -180,3 +180,15 @@ def test_tags_of_another_checkpoint() -> None:
     assert parse_reply("<|personal|>Hi", tags, reasons=False) == Reply(
         Mode.PERSONALIZED, "", "Hi", False
     )
+
+
+def test_a_text_of_nothing_but_markers_costs_no_square() -> None:
+    """Four times the text takes about four times as long, given at once."""
+
+    def seconds(count: int) -> float:
+        begun = time.process_time()
+        assert parse_reply(f"{G}{CLOSE * count}").answer == ""
+        return time.process_time() - begun
+
+    seconds(1_000)
+    assert seconds(80_000) < 10 * seconds(20_000)

@@ -39,6 +39,24 @@ def sft(config: ConfigFile) -> None:
         console.print(f"  adapter: {recipe.train(read)}")
 
 
+@train_app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Checkpoint folder; its card is written again.")],
+    data: Annotated[Path, typer.Argument(help="Items (JSONL) that were not trained on.")],
+    count: Annotated[int, typer.Option(min=20, help="How many items, from the end.")] = 400,
+    seed: Annotated[int, typer.Option(help="Draws the order and the personas.")] = 42,
+) -> None:
+    """Turn the model's log-odds of a mode into a probability, on items that it has not seen."""
+    with _reported():
+        from training import calibrate as recipe
+
+        fitted, error = recipe.calibrate(model, data, count=count, seed=seed)
+        console.print(
+            f"  slope {fitted.slope:.4f}, intercept {fitted.intercept:.4f};"
+            f" expected calibration error {error:.4f} on the half that was not fitted"
+        )
+
+
 @contextlib.contextmanager
 def _reported() -> Iterator[None]:
     """Turn an expected failure into one line and a status of 1."""

@@ -1,0 +1,147 @@
+"""DualGRPO on the real TRL: its seams, and two steps on a random model with the real tokenizer."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.mode import Mode, TagIds, Tags
+from training.advantage import DualAdvantageConfig
+from training.rollouts import mode_of
+
+
+def test_the_seams_of_trl_are_where_they_were() -> None:
+    """Private methods: a new TRL may change them, and this says so before a training does."""
+    import trl
+    from trl import GRPOTrainer
+
+    assert trl.__version__.startswith("1.16.")
+    expected = {
+        "_generate_single_turn": [
+            "prompt_ids",
+            "images",
+            "multimodal_fields",
+            "num_generations",
+            "has_tool_images",
+        ],
+        "_calculate_rewards": ["inputs", "prompts", "completions", "completion_ids_list"],
+        "_generate_and_score_completions": ["inputs"],
+    }
+    for name, parameters in expected.items():
+        found = list(inspect.signature(getattr(GRPOTrainer, name)).parameters)
+        assert found == ["self", *parameters], name
+    loss = inspect.getsource(GRPOTrainer._compute_loss)
+    assert "advantages.dim() == 1" in loss, "the loss takes one advantage per token no more"
+
+
+@pytest.fixture(scope="module")
+def tag_ids(tiny: Path) -> TagIds:
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny)
+    tags = Tags()
+    return TagIds(*(tuple(tokenizer(tags[mode])["input_ids"]) for mode in Mode))
+
+
+@pytest.mark.parametrize(
+    "dual",
+    [
+        DualAdvantageConfig(),
+        DualAdvantageConfig(prefix_credit="behaviour", prefix_kl="capped", inter_on="prefix"),
+        DualAdvantageConfig(variant="plain", prefix_weight=1.0),
+    ],
+    ids=lambda dual: f"{dual.variant}-{dual.prefix_credit}",
+)
+def test_two_steps(tiny: Path, tag_ids: TagIds, dual: DualAdvantageConfig, tmp_path: Path) -> None:
+    """Half of each group has each tag, advantages are per token, and a rigged reward is felt."""
+    import torch
+    from datasets import Dataset
+    from trl import GRPOConfig
+
+    from training.dual_grpo import DualGRPOTrainer
+
+    seen: list[dict[str, Any]] = []
+
+    class Watched(DualGRPOTrainer):
+        def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+            output = super()._generate_and_score_completions(inputs)
+            seen.append(output)
+            return output
+
+    def reward(completion_ids: list[list[int]], **_columns: Any) -> list[float]:
+        return [float(mode_of(ids, tag_ids) is Mode.PERSONALIZED) for ids in completion_ids]
+
+    trainer = Watched(
+        tag_ids=tag_ids,
+        dual=dual,
+        model=str(tiny),
+        reward_funcs=reward,
+        args=GRPOConfig(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=8,
+            num_generations=4,
+            max_completion_length=16,
+            max_steps=2,
+            beta=0.04,
+            use_bias_correction_kl=False,
+            scale_rewards="none",
+            learning_rate=1e-3,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            report_to=[],
+            save_strategy="no",
+            logging_steps=1,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": f"Question {n}?"} for n in range(8)]),
+    )
+    trainer.train()
+    assert len(seen) == 2
+    for output in seen:
+        ids, mask = output["completion_ids"], output["completion_mask"]
+        modes = [mode_of(row, tag_ids) for row in ids.tolist()]
+        assert sorted(modes) == [Mode.GENERAL] * 4 + [Mode.PERSONALIZED] * 4
+        advantages = output["advantages"]
+        assert advantages.shape == ids.shape
+        assert torch.equal(advantages[mask == 0], torch.zeros_like(advantages[mask == 0]))
+        for row, mode in zip(advantages, modes, strict=True):
+            # Personalised earned 1 and general 0: r - mu_other is 1 and -1, by hand.
+            sign = 1.0 if mode is Mode.PERSONALIZED else -1.0
+            assert mode is not None
+            tag, rest = row[0].item(), row[len(tag_ids[mode])].item()
+            if dual.variant == "plain":
+                assert (tag, rest) == pytest.approx((sign * 0.5, sign * 0.5))
+            elif dual.prefix_credit == "paper":
+                assert (tag, rest) == pytest.approx((sign * 2.0, sign * 1.0))
+            else:
+                assert rest == 0.0, "inter stays on the tag, and intra is 0 here"
+                assert 0 < tag * sign <= 4.0
+    history = [entry for entry in trainer.state.log_history if "dual/gap" in entry]
+    assert [entry["dual/gap"] for entry in history] == [1.0, 1.0]
+
+
+def test_an_odd_group_is_refused(tiny: Path, tag_ids: TagIds, tmp_path: Path) -> None:
+    from datasets import Dataset
+    from trl import GRPOConfig
+
+    from training.dual_grpo import DualGRPOTrainer
+
+    with pytest.raises(ValueError, match="even number"):
+        DualGRPOTrainer(
+            tag_ids=tag_ids,
+            dual=DualAdvantageConfig(),
+            model=str(tiny),
+            reward_funcs=lambda completions, **_: [0.0] * len(completions),
+            args=GRPOConfig(
+                output_dir=str(tmp_path),
+                per_device_train_batch_size=3,
+                num_generations=3,
+                use_cpu=True,
+                bf16=False,
+                report_to=[],
+            ),
+            train_dataset=Dataset.from_list([{"prompt": "x"}]),
+        )

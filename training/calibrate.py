@@ -1,0 +1,151 @@
+"""Calibration: the raw log-odds of the mode, scaled until they are a probability (Platt, 1999)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from model.card import load_card, save_card
+from model.decision import Calibration, sigmoid
+from model.mode import Mode, TagIds
+from training.items import Condition, Item, load_items, messages
+
+STEPS = 100
+MIN_SLOPE = 1e-3
+BINS = 10
+
+
+def fit(
+    scores: Sequence[float], is_personalized: Sequence[bool], threshold: float = 0.5
+) -> Calibration:
+    """Slope and intercept of the likeliest logistic curve, by Newton's method.
+
+    The targets are Platt's: `(n + 1) / (n + 2)` in place of 1, so that scores which part the modes
+    without an error still have a finite slope, and a probability stays short of certainty.
+
+    Raises:
+        ValueError: a mode has no example, or a score is not finite.
+    """
+    count = sum(is_personalized)
+    others = len(is_personalized) - count
+    if not count or not others:
+        raise ValueError("calibration needs examples of both modes")
+    if not all(map(math.isfinite, scores)):
+        raise ValueError("a score is not finite")
+    high, low = (count + 1) / (count + 2), 1 / (others + 2)
+    targets = [high if flag else low for flag in is_personalized]
+    slope, intercept = 1.0, 0.0
+    loss = _loss(scores, targets, slope, intercept)
+    for _ in range(STEPS):
+        ps = [sigmoid(slope * score + intercept) for score in scores]
+        by_slope = sum((p - t) * s for p, t, s in zip(ps, targets, scores, strict=True))
+        by_intercept = sum(p - t for p, t in zip(ps, targets, strict=True))
+        weights = [p * (1 - p) + 1e-12 for p in ps]
+        aa = sum(w * s * s for w, s in zip(weights, scores, strict=True)) + 1e-9
+        ab = sum(w * s for w, s in zip(weights, scores, strict=True))
+        bb = sum(weights) + 1e-9
+        det = aa * bb - ab * ab
+        step = (
+            (bb * by_slope - ab * by_intercept) / det,
+            (aa * by_intercept - ab * by_slope) / det,
+        )
+        size = 1.0
+        while size > 1e-10:
+            tried = slope - size * step[0], intercept - size * step[1]
+            if (new := _loss(scores, targets, *tried)) < loss:
+                break
+            size /= 2
+        else:
+            break
+        slope, intercept = tried
+        if loss - new < 1e-12:
+            break
+        loss = new
+    # A slope that is not positive says that the score does not tell the modes apart.
+    return Calibration(max(slope, MIN_SLOPE), intercept, threshold)
+
+
+def expected_calibration_error(
+    probabilities: Sequence[float], is_true: Sequence[bool], bins: int = BINS
+) -> float:
+    """Mean distance of probability and frequency over bins of equal width, weighted by size."""
+    found: dict[int, list[tuple[float, bool]]] = {}
+    for probability, flag in zip(probabilities, is_true, strict=True):
+        found.setdefault(min(int(probability * bins), bins - 1), []).append((probability, flag))
+    gaps = (abs(sum(p - flag for p, flag in entries)) for entries in found.values())
+    return sum(gaps) / max(len(probabilities), 1)
+
+
+def score_items(model: Path, items: Sequence[Item], *, seed: int, batch: int = 8) -> list[float]:
+    """`logp_personalized - logp_general` of each item, under a persona drawn for it."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    card, _warning = load_card(model)
+    tokenizer: Any = AutoTokenizer.from_pretrained(model)
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    ids = {mode: tokenizer(card.tags[mode], add_special_tokens=False)["input_ids"] for mode in Mode}
+    tag_ids = TagIds(tuple(ids[Mode.GENERAL]), tuple(ids[Mode.PERSONALIZED]))
+    shared, (general, personalized) = tag_ids.general[: tag_ids.parting], tag_ids.rivals()
+    rng = random.Random(seed)
+    prompts = []
+    for item in items:
+        asked = messages(item, _condition(item, rng), card.prompt)
+        found = tokenizer.apply_chat_template(
+            asked, add_generation_prompt=True, return_dict=True, **card.chat_template_kwargs
+        )["input_ids"]
+        prompts.append([*found, *shared])
+    scores: list[float] = []
+    for begin in range(0, len(prompts), batch):
+        part = prompts[begin : begin + batch]
+        width = max(map(len, part))
+        # Padding stands behind: attention looks back, so it changes nothing before it.
+        padded = torch.tensor([row + [0] * (width - len(row)) for row in part])
+        last = torch.tensor([len(row) - 1 for row in part])
+        with torch.inference_mode():
+            hidden = network.model(padded).last_hidden_state[torch.arange(len(part)), last]
+            logits = network.lm_head(hidden)
+        scores += (logits[:, personalized] - logits[:, general]).tolist()
+    return scores
+
+
+def calibrate(model: Path, data: Path, *, count: int, seed: int) -> tuple[Calibration, float]:
+    """Fit the card's calibration on the last `count` items of `data`, and write it.
+
+    Returns it with the expected calibration error on the other half, on which it was not fitted.
+    """
+    card, _warning = load_card(model)
+    items = load_items(data)
+    random.Random(seed).shuffle(items)
+    items = items[-count:]
+    scores = score_items(model, items, seed=seed)
+    flags = [item.mode is Mode.PERSONALIZED for item in items]
+    half = len(items) // 2
+    trial = fit(scores[:half], flags[:half], card.calibration.threshold)
+    error = expected_calibration_error(
+        [sigmoid(trial.slope * score + trial.intercept) for score in scores[half:]], flags[half:]
+    )
+    calibration = fit(scores, flags, card.calibration.threshold)
+    save_card(dataclasses.replace(card, calibration=calibration), model)
+    return calibration, error
+
+
+def _condition(item: Item, rng: random.Random) -> Condition:
+    if item.mode is Mode.PERSONALIZED:
+        return Condition.ALIGNED
+    return rng.choice(list(Condition))
+
+
+def _loss(
+    scores: Sequence[float], targets: Sequence[float], slope: float, intercept: float
+) -> float:
+    total = 0.0
+    for score, target in zip(scores, targets, strict=True):
+        z = slope * score + intercept
+        # log(1 + exp(z)) - target * z, without overflow
+        total += max(z, 0.0) + math.log1p(math.exp(-abs(z))) - target * z
+    return total
