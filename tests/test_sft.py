@@ -39,11 +39,15 @@ def test_two_steps(config: SftConfig) -> None:
     """The adapter is written, and it is no adapter of zeros."""
     from safetensors.torch import load_file
 
-    from training.sft import train
+    from training.sft import KEPT, train
 
     adapter = train(config)
     weights = load_file(adapter / "adapter_model.safetensors")
     assert any(tensor.abs().sum() > 0 for name, tensor in weights.items() if "lora_B" in name)
+    assert sorted(path.name for path in adapter.iterdir()) == sorted(KEPT)
+    said = (config.out / "run.md").read_text()
+    assert "2 steps" in said
+    assert f"| `lora_rank` | `{config.lora_rank}` |" in said
     assert sorted(path.name for path in (config.out / "checkpoints").glob("checkpoint-*")) == [
         "checkpoint-1",
         "checkpoint-2",

@@ -127,7 +127,7 @@ class DualGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _gathered_rewards(self) -> Tensor:
         assert self._rewards_per_func is not None
         matrix = self._rewards_per_func
-        rewards = (matrix * self.reward_weights.to(matrix.device)).nansum(dim=1)
+        rewards: Tensor = (matrix * self.reward_weights.to(matrix.device)).nansum(dim=1)
         rewards[matrix.isnan().all(dim=1)] = torch.nan
         return rewards
 

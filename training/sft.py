@@ -15,7 +15,9 @@ from typing import Any
 from model.card import load_card
 from training.config import SftConfig
 from training.items import load_items, sft_rows
+from training.report import write_run
 
+KEPT = frozenset({"adapter_config.json", "adapter_model.safetensors"})
 logger = logging.getLogger("personadual.training")
 
 
@@ -89,5 +91,22 @@ def train(config: SftConfig) -> Path:
         get_last_checkpoint(arguments.output_dir) if Path(arguments.output_dir).is_dir() else None
     )
     trainer.train(resume_from_checkpoint=last)
-    trainer.save_model(str(config.out / "adapter"))
-    return config.out / "adapter"
+    adapter = config.out / "adapter"
+    trainer.save_model(str(adapter))
+    shrink(adapter)
+    write_run(config, "SFT", config.out)
+    return adapter
+
+
+def shrink(adapter: Path) -> None:
+    """Keep of an adapter what serving needs, in half precision: it travels with the repository."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = adapter / "adapter_model.safetensors"
+    save_file(
+        {name: tensor.to(torch.float16) for name, tensor in load_file(weights).items()}, weights
+    )
+    for path in adapter.iterdir():
+        if path.name not in KEPT:
+            path.unlink()

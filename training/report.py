@@ -1,0 +1,84 @@
+"""What a run leaves for its readers: `run.md`, and pictures of what was logged."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from training.config import Config
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
+PICTURES = {
+    "loss": "loss",
+    "reward": "reward",
+    "dual/reward_general": "reward, general",
+    "dual/reward_personalized": "reward, personalised",
+    "dual/gap": "gap: personalised minus general",
+    "kl": "KL to the reference, nats",
+}
+
+
+def write_run(config: Config, recipe: str, folder: Path) -> None:
+    """Write `run.md` and a PNG per logged figure from the last checkpoint's history."""
+    state = _last_state(config.out / "checkpoints")
+    history = state["log_history"]
+    pictures = [_draw(key, label, history, folder) for key, label in PICTURES.items()]
+    lines = [
+        f"# {recipe}",
+        "",
+        f"{state['global_step']} steps, {state['epoch']:.2f} epochs; Python"
+        f" {platform.python_version()}, {', '.join(_versions())}.",
+        "",
+        "| setting | value |",
+        "| --- | --- |",
+        *(f"| `{name}` | `{value}` |" for name, value in config.model_dump(mode="json").items()),
+        "",
+        "| logged | first | last |",
+        "| --- | --- | --- |",
+        *(
+            f"| {label} | {series[0]:.4g} | {series[-1]:.4g} |"
+            for key, label in PICTURES.items()
+            if (series := [float(entry[key]) for entry in history if key in entry])
+        ),
+        "",
+        *(f"![{name}]({name}.png)" for name in pictures if name),
+    ]
+    (folder / "run.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _last_state(checkpoints: Path) -> dict[str, Any]:
+    def step(path: Path) -> int:
+        return int(path.parent.name.rsplit("-", 1)[1])
+
+    found = max(checkpoints.glob("checkpoint-*/trainer_state.json"), key=step)
+    content: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+    return content
+
+
+def _versions() -> list[str]:
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"{name} absent")
+    return found
+
+
+def _draw(key: str, label: str, history: list[dict[str, Any]], folder: Path) -> str | None:
+    points = [(entry["step"], float(entry[key])) for entry in history if key in entry]
+    if not points:
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*zip(*points, strict=True), linewidth=1.5)
+    axes.set(xlabel="step", ylabel=label)
+    axes.grid(alpha=0.3)
+    name = key.rsplit("/", 1)[-1]
+    figure.savefig(folder / f"{name}.png", dpi=110)
+    return name
