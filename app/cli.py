@@ -100,16 +100,20 @@ def build(
         ".personadual/models/pocket"
     ),
     force: Annotated[bool, typer.Option(help="Build again where one is built already.")] = False,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Leave the adapter out: the base for a training.")
+    ] = False,
 ) -> None:
     """Build Pocket, the default checkpoint, from installed packages; no network is used."""
     from model.pocket import build as pocket
 
     with _reported():
-        if pocket.is_built(folder) and not force:
+        if pocket.is_built(folder, is_trained=not untrained) and not force:
             console.print(f"{folder} is built already")
             return
         with _step("Pocket"):
-            pocket.build(folder, lambda line: console.print(f"  {line}"))
+            say = lambda line: console.print(f"  {line}")  # noqa: E731
+            pocket.build(folder, say, is_trained=not untrained)
         console.print(f"built {folder}")
 
 

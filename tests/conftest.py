@@ -183,8 +183,8 @@ def gateway(start_gateway: Starter, fake: FakeEngine, script: Script) -> Gateway
 
 @pytest.fixture(scope="session")
 def pocket() -> Path:
-    """The default checkpoint, built once and kept between runs."""
-    return built_pocket()
+    """The base of the default checkpoint, built once and kept between runs."""
+    return built_pocket(is_trained=False)
 
 
 @pytest.fixture(scope="session")

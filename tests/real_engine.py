@@ -17,10 +17,14 @@ CACHE = Path(__file__).parents[1] / ".personadual" / "models"
 START_LIMIT_S = 400.0
 
 
-def built_pocket() -> Path:
-    folder = CACHE / pocket.NAME
-    if not pocket.is_built(folder):
-        pocket.build(folder)
+def built_pocket(*, is_trained: bool) -> Path:
+    """Pocket as it is served, or its base, whose decisions are unsure enough to be put to the test.
+
+    Both are called `pocket`, as the folder is.
+    """
+    folder = (CACHE if is_trained else CACHE / "untrained") / pocket.NAME
+    if not pocket.is_built(folder, is_trained=is_trained):
+        pocket.build(folder, is_trained=is_trained)
     return folder.resolve()
 
 

