@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.errors import PersonaDualError
+from training.items import first_wrong
 
 C = TypeVar("C", bound="Config")
 
@@ -59,9 +60,7 @@ def load_config(path: Path, kind: type[C]) -> C:
     try:
         config = kind.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "(the whole)"
-        raise ConfigInvalid(f"{path}: {where}: {first['msg']}") from error
+        raise ConfigInvalid(f"{path}: {first_wrong(error)}") from error
     for name in ("model", "data"):
         if not getattr(config, name).exists():
             raise ConfigInvalid(f"{path}: {name}: {getattr(config, name)} is not there")

@@ -74,6 +74,13 @@ class Item:
 _ITEM = TypeAdapter(Item)
 
 
+def first_wrong(error: ValidationError) -> str:
+    """The first wrong field and what is wrong with it; its value is not repeated."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"])) or "(the whole)"
+    return f"{where}: {first['msg']}"
+
+
 def load_items(path: Path) -> list[Item]:
     """Read a JSONL file.
 
@@ -90,9 +97,7 @@ def load_items(path: Path) -> list[Item]:
         try:
             item = _ITEM.validate_json(line)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"])) or "(the whole)"
-            raise DataInvalid(f"{path}, line {number}: {where}: {first['msg']}") from error
+            raise DataInvalid(f"{path}, line {number}: {first_wrong(error)}") from error
         if item.id in seen:
             raise DataInvalid(
                 f"{path}, line {number}: id {item.id} stands on line {seen[item.id]} already"
