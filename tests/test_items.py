@@ -22,6 +22,7 @@ from training.items import (
 )
 from training.pocket.make import HELD_OUT, TRAIN, make
 from training.pocket.side import Side
+from training.rewards import matches
 
 DATA = Path(__file__).parents[1] / "training" / "pocket" / "data"
 
@@ -58,7 +59,10 @@ def test_every_item_has_what_it_needs(train: list[Item], held_out: list[Item]) -
     for item in [*train, *held_out]:
         assert set(item.traces) == set(Mode)
         assert set(item.personas) == {Condition.ALIGNED, Condition.UNALIGNED}
-        assert item.traces[item.mode].answer in item.answers
+        assert bool(item.answers) == (item.kind is not Kind.CHAT)
+        if item.answers:
+            answer = item.traces[item.mode].answer
+            assert matches(answer, item.answers, item.match), (item.id, answer)
         if item.kind is Kind.OBJECTIVE:
             assert {trace.answer for trace in item.traces.values()} == set(item.answers)
         for trace in item.traces.values():
@@ -77,10 +81,36 @@ def test_a_forced_tag_is_given_and_not_trained(train: list[Item]) -> None:
     assert len(own) == 200
     assert 60 < len(forced) < 140
     for row, item in zip(own, train[:200], strict=True):
-        assert row.completion.startswith(tags[item.mode])
+        alone = item.mode is Mode.PERSONALIZED and len(row.messages) == 1
+        assert row.completion.startswith(tags.general if alone else tags[item.mode])
     for row in forced:
         assert row.opening in tags
         assert not any(row.completion.startswith(tag) for tag in tags)
+
+
+def test_a_personal_question_is_answered_from_its_persona(
+    train: list[Item], held_out: list[Item]
+) -> None:
+    """Most answers repeat a word that only the persona holds, and held-out words are new."""
+    words: dict[str, set[str]] = {"train": set(), "held": set()}
+    for item in [*train, *held_out]:
+        if item.match == "mention":
+            assert item.answers[0] in item.personas[Condition.ALIGNED]
+            assert item.answers[0] not in item.traces[Mode.GENERAL].answer
+            words[item.id.partition("-")[0]].add(item.answers[0])
+    assert len(words["train"]) > 150
+    assert len(words["held"]) > 50
+    assert len(words["held"] - words["train"]) > 0.9 * len(words["held"])
+
+
+def test_a_personal_question_without_persona_is_a_general_one(train: list[Item]) -> None:
+    personal = [item for item in train if item.mode is Mode.PERSONALIZED]
+    tags = Tags()
+    rows = list(sft_rows(personal, PromptForm(), tags, seed=1, forced=0))
+    alone = [row for row in rows if len(row.messages) == 1]
+    assert 0.07 * len(rows) < len(alone) < 0.13 * len(rows)
+    assert all(row.completion.startswith(tags.general) for row in alone)
+    assert all(row.completion.startswith(tags.personalized) for row in rows if row not in alone)
 
 
 def test_a_bad_line_is_named(train: list[Item], tmp_path: Path) -> None:

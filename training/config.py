@@ -28,6 +28,7 @@ class Config(BaseModel):
     out: Path
     seed: int = 42
     use_cpu: bool = False
+    bf16: bool = False
 
 
 class SftConfig(Config):

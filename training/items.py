@@ -52,7 +52,8 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question. `mode` is the one its kind asks for; `answers` are the accepted ones.
+    """One question. `mode` is the one its kind asks for; `answers` are the accepted ones, compared
+    by `match` (training.rewards); a chat turn has none and is not judged.
 
     `entity` is what it is about: items of the two splits share none. `is_hard`: its surface speaks
     for the other mode.
@@ -140,11 +141,14 @@ def sft_rows(
 
     In the other mode the tag belongs to the prompt: the reply is trained, the choice is not.
     General rows stand half under an unaligned persona and a quarter each under an aligned one and
-    none; personalised ones under the aligned one.
+    none; personalised ones under the aligned one. A tenth of these stands under none, in general
+    mode: nothing is known that could be used.
     """
     rng = random.Random(seed)
     for item in items:
-        yield _row(item, _draw(item, rng), item.mode, form, tags, is_forced=False)
+        condition = _draw(item, rng)
+        mode = Mode.GENERAL if condition is Condition.NONE else item.mode
+        yield _row(item, condition, mode, form, tags, is_forced=False)
         if rng.random() < forced:
             condition = Condition.UNALIGNED if rng.random() < 0.5 else Condition.ALIGNED
             other = Mode.GENERAL if item.mode is Mode.PERSONALIZED else Mode.PERSONALIZED
@@ -156,7 +160,7 @@ def sft_rows(
 
 def _draw(item: Item, rng: random.Random) -> Condition:
     if item.mode is Mode.PERSONALIZED:
-        return Condition.ALIGNED
+        return Condition.NONE if rng.random() < 0.1 else Condition.ALIGNED
     return rng.choice([Condition.UNALIGNED, Condition.UNALIGNED, Condition.ALIGNED, Condition.NONE])
 
 

@@ -20,11 +20,13 @@ from typing import Literal
 from model.mode import Mode, Tags
 from model.reply import parse_reply
 
-Kind = Literal["mcq", "text", "number", "math"]
+Kind = Literal["mcq", "text", "number", "math", "mention"]
 MAX_REPLY_CHARACTERS = 100_000
 """A reply is cut here before it is parsed; no trained reply comes near."""
 MAX_ANSWER_CHARACTERS = 10_000
 """A longer answer is wrong, unread."""
+MAX_MENTION_WORDS = 12
+"""A longer answer mentions nothing: it could name everything."""
 MAX_NUMBER_CHARACTERS = 200
 TOLERANCE = Fraction(1, 10**6)
 """Relative, and for numbers with a part behind the point: whole numbers must be equal."""
@@ -68,7 +70,7 @@ def reward(judged: Judged, answer_weight: float = 0.9, format_weight: float = 0.
 
 
 def matches(given: str, accepted: Sequence[str], kind: Kind) -> bool:
-    """Whether an answer equals one of the accepted ones, all of that kind.
+    """Whether an answer equals one of the accepted ones, all of that kind; by `mention`, holds it.
 
     Raises:
         ValueError: an accepted answer is none of its kind.
@@ -78,6 +80,9 @@ def matches(given: str, accepted: Sequence[str], kind: Kind) -> bool:
     if None in wanted:
         raise ValueError(f"an accepted answer is no {kind}: {accepted[wanted.index(None)][:80]!r}")
     found = read(given) if given and len(given) <= MAX_ANSWER_CHARACTERS else None
+    if kind == "mention" and isinstance(found, str):
+        is_short = len(found.split()) <= MAX_MENTION_WORDS
+        return is_short and any(f" {one} " in f" {found} " for one in wanted)
     return found is not None and any(_equal(found, one) for one in wanted)
 
 
@@ -225,4 +230,5 @@ _READERS: dict[str, Callable[[str], str | Fraction | None]] = {
     "text": read_text,
     "number": read_number,
     "math": read_math,
+    "mention": read_text,
 }

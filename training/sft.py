@@ -65,7 +65,7 @@ def train(config: SftConfig) -> Path:
         completion_only_loss=True,
         train_sampling_strategy="group_by_length",
         gradient_checkpointing=False,
-        bf16=False,
+        bf16=config.bf16,
         use_cpu=config.use_cpu,
         logging_steps=5,
         save_steps=config.save_steps,
