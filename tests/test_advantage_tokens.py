@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from training.advantage import (
     Advantage,
-    DualAdvantageConfig,
     behaviour_weight,
     cap_reference,
     expand_to_tokens,
 )
+from training.credit import DualAdvantageConfig
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from model.mode import Mode, TagIds, Tags
-from training.advantage import DualAdvantageConfig
+from training.credit import DualAdvantageConfig
 from training.rollouts import mode_of
 
 
@@ -61,7 +61,7 @@ def test_two_steps(tiny: Path, tag_ids: TagIds, dual: DualAdvantageConfig, tmp_p
     from datasets import Dataset
     from trl import GRPOConfig
 
-    from training.dual_grpo import DualGRPOTrainer
+    from training.dual_trainer import DualGRPOTrainer
 
     seen: list[dict[str, Any]] = []
 
@@ -127,7 +127,7 @@ def test_an_odd_group_is_refused(tiny: Path, tag_ids: TagIds, tmp_path: Path) ->
     from datasets import Dataset
     from trl import GRPOConfig
 
-    from training.dual_grpo import DualGRPOTrainer
+    from training.dual_trainer import DualGRPOTrainer
 
     with pytest.raises(ValueError, match="even number"):
         DualGRPOTrainer(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import typer.testing
+from rich.console import Console
 
 from model.mode import Mode, Tags
 from training.cli import train_app
@@ -39,9 +40,10 @@ def test_two_steps(config: SftConfig) -> None:
     """The adapter is written, and it is no adapter of zeros."""
     from safetensors.torch import load_file
 
-    from training.sft import KEPT, train
+    from training.checkpoints import KEPT
+    from training.sft import train
 
-    adapter = train(config)
+    adapter = train(config, Console())
     weights = load_file(adapter / "adapter_model.safetensors")
     assert any(tensor.abs().sum() > 0 for name, tensor in weights.items() if "lora_B" in name)
     assert sorted(path.name for path in adapter.iterdir()) == sorted(KEPT)
@@ -97,6 +99,7 @@ def test_rows_over_the_limit_are_dropped_not_cut(config: SftConfig, tiny: Path) 
         ("colour = 1", "colour"),
         ("batch_size = 0", "batch_size"),
         ("= 3", "not TOML"),
+        ("max_length = 1000000", "context holds"),
         ('data = "nowhere.jsonl"', "nowhere.jsonl is not there"),
     ],
 )

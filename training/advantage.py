@@ -12,50 +12,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-Variant = Literal["paper", "sample_gap", "plain"]
-PrefixCredit = Literal["paper", "behaviour"]
-InterOn = Literal["all", "prefix"]
-PrefixKl = Literal["same", "capped", "off"]
+from training.credit import DualAdvantageConfig, PrefixKl, Variant, require
+
 GAP_TOLERANCE = 1e-6
 """Means of equal rewards may differ by rounding; a smaller gap than this is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class DualAdvantageConfig:
-    """What the advantage is made of. The defaults are the paper's.
-
-    `variant`: `paper` takes the gap of the means; `sample_gap` is the formula of the released
-    code, twice plain GRPO where halves are equal; `plain` is GRPO without scaling, blind to modes.
-    `prefix_weight`: the paper's beta, by which the advantage of the tag's tokens is multiplied.
-    `prefix_credit`: `behaviour` also weights it by the policy's own probability of that mode.
-    `inter_on`: `prefix` keeps the gap between the modes away from the tokens behind the tag.
-    `prefix_kl` and `kl_cap` (nats): see `cap_reference`.
-
-    Raises:
-        ValueError: an option is unknown, or a number is out of range.
-    """
-
-    variant: Variant = "paper"
-    prefix_weight: float = 2.0
-    prefix_credit: PrefixCredit = "paper"
-    inter_on: InterOn = "all"
-    prefix_kl: PrefixKl = "same"
-    kl_cap: float = 1.0
-
-    def __post_init__(self) -> None:
-        _require("variant", self.variant, get_args(Variant))
-        _require("prefix_credit", self.prefix_credit, get_args(PrefixCredit))
-        _require("inter_on", self.inter_on, get_args(InterOn))
-        _require("prefix_kl", self.prefix_kl, get_args(PrefixKl))
-        if not 0 <= self.prefix_weight < math.inf:
-            raise ValueError("prefix_weight must be a finite number, zero or more")
-        if not 0 < self.kl_cap < math.inf:
-            raise ValueError("kl_cap must be a finite number above zero")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +61,7 @@ def dual_advantage(
     Raises:
         ValueError: unequal shapes, an unknown variant, or an infinite reward.
     """
-    _require("variant", variant, get_args(Variant))
+    require("variant", variant, get_args(Variant))
     groups = _Groups(rewards, is_personalized, group_ids)
     known, values = groups.known, groups.values
     if variant == "plain":
@@ -176,7 +141,7 @@ def cap_reference(
     Raises:
         ValueError: unknown kind, or a cap that is not above zero.
     """
-    _require("kind", kind, get_args(PrefixKl))
+    require("kind", kind, get_args(PrefixKl))
     if not cap > 0:
         raise ValueError("cap must be above zero; kind 'off' is for no KL at all")
     if kind == "same":
@@ -239,8 +204,3 @@ class _Groups:
 
 def _mean(values: Tensor) -> float:
     return float(values.mean()) if len(values) else math.nan
-
-
-def _require(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}")

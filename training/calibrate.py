@@ -11,8 +11,9 @@ from typing import Any
 
 from model.card import load_card, save_card
 from model.decision import Calibration, sigmoid
-from model.mode import Mode, TagIds
-from training.items import Condition, Item, load_items, messages
+from model.mode import Mode
+from training.items import Item, load_items
+from training.probe import mode_log_odds, parting_prompts, read_tag_ids
 
 STEPS = 100
 MIN_SLOPE = 1e-3
@@ -80,7 +81,7 @@ def expected_calibration_error(
     return sum(gaps) / max(len(probabilities), 1)
 
 
-def score_items(model: Path, items: Sequence[Item], *, seed: int, batch: int = 8) -> list[float]:
+def score_items(model: Path, items: Sequence[Item], *, seed: int) -> list[float]:
     """`logp_personalized - logp_general` of each item, under a persona drawn for it."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -88,29 +89,8 @@ def score_items(model: Path, items: Sequence[Item], *, seed: int, batch: int = 8
     card, _warning = load_card(model)
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
     network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-    ids = {mode: tokenizer(card.tags[mode], add_special_tokens=False)["input_ids"] for mode in Mode}
-    tag_ids = TagIds(tuple(ids[Mode.GENERAL]), tuple(ids[Mode.PERSONALIZED]))
-    shared, (general, personalized) = tag_ids.general[: tag_ids.parting], tag_ids.rivals()
-    rng = random.Random(seed)
-    prompts = []
-    for item in items:
-        asked = messages(item, _condition(item, rng), card.prompt)
-        found = tokenizer.apply_chat_template(
-            asked, add_generation_prompt=True, return_dict=True, **card.chat_template_kwargs
-        )["input_ids"]
-        prompts.append([*found, *shared])
-    scores: list[float] = []
-    for begin in range(0, len(prompts), batch):
-        part = prompts[begin : begin + batch]
-        width = max(map(len, part))
-        # Padding stands behind: attention looks back, so it changes nothing before it.
-        padded = torch.tensor([row + [0] * (width - len(row)) for row in part])
-        last = torch.tensor([len(row) - 1 for row in part])
-        with torch.inference_mode():
-            hidden = network.model(padded).last_hidden_state[torch.arange(len(part)), last]
-            logits = network.lm_head(hidden)
-        scores += (logits[:, personalized] - logits[:, general]).tolist()
-    return scores
+    prompts = parting_prompts(items, card, tokenizer, seed=seed)
+    return mode_log_odds(network, prompts, read_tag_ids(tokenizer, card))
 
 
 def calibrate(model: Path, data: Path, *, count: int, seed: int) -> tuple[Calibration, float]:
@@ -132,12 +112,6 @@ def calibrate(model: Path, data: Path, *, count: int, seed: int) -> tuple[Calibr
     calibration = fit(scores, flags, card.calibration.threshold)
     save_card(dataclasses.replace(card, calibration=calibration), model)
     return calibration, error
-
-
-def _condition(item: Item, rng: random.Random) -> Condition:
-    if item.mode is Mode.PERSONALIZED:
-        return Condition.ALIGNED
-    return rng.choice(list(Condition))
 
 
 def _loss(

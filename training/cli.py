@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from model.errors import PersonaDualError
-from training.config import SftConfig, load_config
+from training.config import DualGrpoConfig, SftConfig, load_config
 
 train_app = typer.Typer(help="Train a checkpoint, by a TOML file.", no_args_is_help=True)
 console = Console(highlight=False)
@@ -36,7 +36,18 @@ def sft(config: ConfigFile) -> None:
         # The recipe brings torch along: after the configuration is known to be right.
         from training import sft as recipe
 
-        console.print(f"  adapter: {recipe.train(read)}")
+        console.print(f"  trained: {recipe.train(read, console)}")
+
+
+@train_app.command("dual-grpo")
+def dual_grpo(config: ConfigFile) -> None:
+    """Reinforce both modes and the choice; a killed run goes on when called again."""
+    with _reported():
+        read = load_config(config, DualGrpoConfig)
+        logging.basicConfig(level=logging.INFO, format="  %(message)s")
+        from training import dual_grpo as recipe
+
+        console.print(f"  trained: {recipe.train(read, console)}")
 
 
 @train_app.command()

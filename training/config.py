@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.errors import PersonaDualError
+from training.credit import DualAdvantageConfig
 from training.items import first_wrong
 
 C = TypeVar("C", bound="Config")
@@ -29,6 +31,17 @@ class Config(BaseModel):
     seed: int = 42
     use_cpu: bool = False
     bf16: bool = False
+    max_items: Annotated[int, Field(ge=1)] | None = None
+    save_steps: Annotated[int, Field(ge=1)] = 100
+    probe: Path | None = None
+    """Held-out items on which the un-forced choice of the mode is watched."""
+    probe_items: Annotated[int, Field(ge=2)] = 64
+    probe_every: Annotated[int, Field(ge=1)] = 50
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row, which the model's context must hold."""
+        raise NotImplementedError
 
 
 class SftConfig(Config):
@@ -39,18 +52,81 @@ class SftConfig(Config):
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     max_length: Annotated[int, Field(ge=16)] = 4096
-    max_items: Annotated[int, Field(ge=1)] | None = None
     forced: Annotated[float, Field(ge=0, le=1)] = 0.4
-    lora_rank: Annotated[int, Field(ge=1)] = 16
-    save_steps: Annotated[int, Field(ge=1)] = 100
+    lora_rank: Annotated[int, Field(ge=1)] | None = None
+    """Without one, all weights are trained."""
+
+    @property
+    def longest(self) -> int:
+        return self.max_length
+
+
+class DualGrpoConfig(Config):
+    """DualGRPO; the defaults are the paper's.
+
+    `rollouts` per prompt, half of them in each mode; `prompts` per step; `batch_size` rows in one
+    forward pass. `adapter` goes on training one; `lora_rank` begins a new one; without both, all
+    weights are trained. `generation`: transformers' own, vLLM in the same process (`colocate`), or
+    vLLM behind `server_url`.
+    """
+
+    adapter: Path | None = None
+    lora_rank: Annotated[int, Field(ge=1)] | None = None
+    rollouts: Annotated[int, Field(ge=2, multiple_of=2)] = 8
+    prompts: Annotated[int, Field(ge=1)] = 64
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    epochs: Annotated[float, Field(gt=0)] = 5.0
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-6
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    kl: Annotated[float, Field(ge=0)] = 0.04
+    temperature: Annotated[float, Field(gt=0)] = 0.6
+    max_prompt: Annotated[int, Field(ge=16)] = 2048
+    max_response: Annotated[int, Field(ge=16)] = 1024
+    dual: DualAdvantageConfig = DualAdvantageConfig()
+    generation: Literal["transformers", "colocate", "server"] = "transformers"
+    server_url: str | None = None
+    vllm_memory: Annotated[float, Field(gt=0, le=1)] = 0.3
+
+    @property
+    def longest(self) -> int:
+        return self.max_prompt + self.max_response
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.generation == "server" and not self.server_url:
+            raise ValueError('generation = "server" needs server_url, that of `trl vllm-serve`')
+        if self.adapter is not None and self.lora_rank is not None:
+            raise ValueError("adapter and lora_rank: name one of them")
+        return self
 
 
 def load_config(path: Path, kind: type[C]) -> C:
-    """Read a configuration.
+    """Read a configuration, and see that it can be run.
 
     Raises:
-        ConfigInvalid: it cannot be read, a field is unknown or wrong, or a file that it names is
-            missing.
+        ConfigInvalid: it cannot be read, a field is unknown or wrong, a file that it names is
+            missing, or its rows are longer than the model's context.
+    """
+    config = read_config(path, kind)
+    for name in ("model", "data", "probe", "adapter"):
+        named = getattr(config, name, None)
+        if named is not None and not named.exists():
+            raise ConfigInvalid(f"{path}: {name}: {named} is not there")
+    context = _context(config.model)
+    if context is not None and config.longest > context:
+        raise ConfigInvalid(
+            f"{path}: rows of up to {config.longest} tokens, but the model's context holds"
+            f" {context}; lower the limits"
+        )
+    return config
+
+
+def read_config(path: Path, kind: type[C]) -> C:
+    """Read a configuration; what it names need not be there.
+
+    Raises:
+        ConfigInvalid: it cannot be read, or a field is unknown or wrong.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -59,10 +135,16 @@ def load_config(path: Path, kind: type[C]) -> C:
     except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(f"{path} is not TOML: {error}") from error
     try:
-        config = kind.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         raise ConfigInvalid(f"{path}: {first_wrong(error)}") from error
-    for name in ("model", "data"):
-        if not getattr(config, name).exists():
-            raise ConfigInvalid(f"{path}: {name}: {getattr(config, name)} is not there")
-    return config
+
+
+def _context(model: Path) -> int | None:
+    """Tokens of the model's context, where its `config.json` says so."""
+    try:
+        content = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    found = content.get("max_position_embeddings")
+    return found if isinstance(found, int) else None

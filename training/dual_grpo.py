@@ -1,168 +1,176 @@
-"""DualGRPO on TRL's GRPOTrainer: three private seams, which call super and edit the result.
+"""DualGRPO: reinforcement of both modes and of the choice between them (design 5).
 
-1. `_generate_single_turn`: half of a group is forced to each tag.
-2. `_calculate_rewards`: the gathered rewards are kept.
-3. `_generate_and_score_completions`: the advantages become DualGRPO's, one per token, which
-   `_compute_loss` takes as it is.
-
-The seams belong to TRL 1.16 (`tests/test_dual_grpo.py` fails loudly when they change).
+Prompts go to TRL as messages, so that the checkpoint's own chat template is applied once. Those
+over the limit are dropped, not cut. Rewards read the reply as the gateway would.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-from trl import GRPOTrainer
+from rich.console import Console
 
-from model.mode import Mode, TagIds
-from training.advantage import (
-    Advantage,
-    DualAdvantageConfig,
-    behaviour_weight,
-    cap_reference,
-    dual_advantage,
-    expand_to_tokens,
-    group_stats,
-)
-from training.rollouts import force, join, mode_of, plan_modes
+from model.card import Card, load_card
+from model.mode import TagIds
+from training.checkpoints import last_complete, lora, shrink
+from training.config import ConfigInvalid, DualGrpoConfig
+from training.items import load_items, messages
+from training.memory import keep_freed_memory
+from training.probe import draw_condition, open_probe, read_tag_ids
+from training.report import write_run
+from training.rewards import Judged, judge
+from training.rollouts import mode_of
+
+REWARDS = {"answer": 0.9, "format": 0.1}
+logger = logging.getLogger("personadual.training")
 
 
-class DualGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
-    """A GRPOTrainer whose rollouts open with a forced tag, half a group with each.
+def rows(config: DualGrpoConfig, card: Card, tokenizer: Any) -> list[dict[str, Any]]:
+    """Prompts with what their answers are judged by.
 
-    In evaluation nothing is forced: the share of personalised replies is the policy's own choice.
+    A fact is asked under one condition drawn for it, none among them; a personal question under
+    its own persona. Chat turns have no right answer and are left out.
     """
+    rng = random.Random(config.seed)
+    items = [item for item in load_items(config.data) if item.answers]
+    rng.shuffle(items)
+    found: list[dict[str, Any]] = []
+    for item in items[: config.max_items]:
+        asked = messages(item, draw_condition(item, rng), card.prompt)
+        ids = tokenizer.apply_chat_template(
+            asked, add_generation_prompt=True, return_dict=True, **card.chat_template_kwargs
+        )["input_ids"]
+        if len(ids) <= config.max_prompt:
+            found.append({"prompt": asked, "answers": item.answers, "match": item.match})
+    return found
 
-    def __init__(self, *, tag_ids: TagIds, dual: DualAdvantageConfig, **options: Any) -> None:
-        super().__init__(**options)
-        self._tag_ids = tag_ids
-        self._dual = dual
-        self._rewards_per_func: Tensor | None = None
-        plan_modes(0, 0, self.num_generations)  # refuses an odd group before anything is generated
 
-    def _generate_single_turn(
-        self,
-        prompt_ids: list[list[int]],
-        images: Any,
-        multimodal_fields: dict[str, Any],
-        num_generations: int,
-        has_tool_images: bool = False,
-    ) -> tuple[list[list[int]], list[list[float | None]] | None]:
-        if not self.model.training:
-            return super()._generate_single_turn(  # type: ignore[no-any-return]
-                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
-            )
-        first = self.accelerator.process_index * len(prompt_ids)
-        modes = plan_modes(first, len(prompt_ids), self.num_generations)
-        # A vLLM server is asked for `num_generations` replies of every such prompt at once: half a
-        # group shares its tag, a whole group does not.
-        sampled, logps = super()._generate_single_turn(
-            force(prompt_ids, modes, self._tag_ids),
-            images,
-            multimodal_fields,
-            num_generations // 2,
-            has_tool_images,
+def rewards(tokenizer: Any, card: Card, tag_ids: TagIds) -> list[Callable[..., list[float]]]:
+    """The parts of the reward, each 0 or 1 per rollout; `REWARDS` weighs them."""
+
+    def read(completion_ids: list[list[int]], columns: dict[str, Any]) -> list[Judged]:
+        found = []
+        for ids, answers, match in zip(
+            completion_ids, columns["answers"], columns["match"], strict=True
+        ):
+            # The tag is read by its ids: a tokenizer may drop an added token from the text.
+            mode = mode_of(ids, tag_ids)
+            behind = ids[len(tag_ids[mode]) :] if mode else ids
+            text = tokenizer.decode(behind, skip_special_tokens=True)
+            tag = card.tags[mode] if mode else ""
+            found.append(judge(tag + text, answers, match, card.tags))
+        return found
+
+    def answer(completion_ids: list[list[int]], **columns: Any) -> list[float]:
+        return [float(judged.is_correct) for judged in read(completion_ids, columns)]
+
+    def format(completion_ids: list[list[int]], **columns: Any) -> list[float]:
+        return [float(judged.is_valid_format) for judged in read(completion_ids, columns)]
+
+    return [answer, format]
+
+
+def train(config: DualGrpoConfig, console: Console) -> Path:
+    """Train, and return the folder of the adapter, or of the whole model without one.
+
+    A run that was killed goes on from its last checkpoint.
+    """
+    if config.use_cpu:
+        keep_freed_memory()
+    # Heavy imports stay here: `personadual --help` must not wait for torch.
+    import torch
+    from datasets import Dataset
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import GRPOConfig
+
+    from training.dual_trainer import DualGRPOTrainer
+    from training.progress import attach
+
+    card, _warning = load_card(config.model)
+    tokenizer = AutoTokenizer.from_pretrained(config.model)
+    tag_ids = read_tag_ids(tokenizer, card)
+    found = rows(config, card, tokenizer)
+    logger.info("%d prompts, %d rollouts of each", len(found), config.rollouts)
+    dtype = torch.bfloat16 if config.bf16 and not config.use_cpu else torch.float32
+    network: Any = AutoModelForCausalLM.from_pretrained(config.model, dtype=dtype)
+    if config.adapter is not None:
+        network = PeftModel.from_pretrained(network, config.adapter, is_trainable=True)
+    trainer = DualGRPOTrainer(
+        tag_ids=tag_ids,
+        dual=config.dual,
+        model=network,
+        reward_funcs=rewards(tokenizer, card, tag_ids),
+        args=GRPOConfig(**arguments(config, card)),
+        train_dataset=Dataset.from_list(found),
+        processing_class=tokenizer,
+        peft_config=lora(config.lora_rank),
+    )
+    attach(trainer, config.out, console, open_probe(config, tokenizer), config.probe_every)
+    last = last_complete(config.out / "checkpoints")
+    trainer.train(resume_from_checkpoint=last and str(last))
+    is_adapter = config.adapter is not None or config.lora_rank is not None
+    folder = config.out / ("adapter" if is_adapter else "model")
+    trainer.save_model(str(folder))
+    if trainer.is_world_process_zero():
+        if is_adapter:
+            shrink(folder)
+        write_run(config, "DualGRPO", trainer.state)
+    return folder
+
+
+def arguments(config: DualGrpoConfig, card: Card) -> dict[str, Any]:
+    """The settings of TRL's trainer. Where TRL's default is another algorithm, it is set here.
+
+    Raises:
+        ConfigInvalid: the rows of a step cannot be shared out evenly.
+    """
+    share = config.batch_size * int(os.environ.get("WORLD_SIZE", "1"))
+    a_step = config.prompts * config.rollouts
+    if a_step % share:
+        raise ConfigInvalid(
+            f"prompts x rollouts = {a_step} cannot be divided by batch_size x processes = {share}"
         )
-        return join(self._tag_ids, modes, sampled, logps, self.max_completion_length)
-
-    def _calculate_rewards(
-        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
-    ) -> Tensor:
-        rewards: Tensor = super()._calculate_rewards(
-            inputs, prompts, completions, completion_ids_list
-        )
-        self._rewards_per_func = rewards
-        return rewards
-
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        mask = output["completion_mask"]
-        lengths = mask.sum(dim=1)
-        ids = [row[:n] for row, n in zip(output["completion_ids"].tolist(), lengths, strict=True)]
-        modes = [mode_of(row, self._tag_ids) for row in ids]
-        own = torch.tensor(
-            [mode is Mode.PERSONALIZED for mode in modes], device=mask.device, dtype=torch.bool
-        )
-        if not self.model.training:
-            share = self.accelerator.gather(own.float()).mean().item()
-            self._metrics["eval"]["mode/personalized_share"].append(share)
-            return output
-        rewards = self._gathered_rewards()
-        is_personalized = self.accelerator.gather(own)
-        # Before TRL shuffles (in `_prepare_inputs`), gathered rows are in the sampler's order.
-        group_ids = torch.arange(len(rewards), device=mask.device) // self.num_generations
-        gathered = dual_advantage(rewards, is_personalized, group_ids, self._dual.variant)
-        first = self.accelerator.process_index * len(modes)
-        local = slice(first, first + len(modes))
-        prefix = torch.tensor(
-            [len(self._tag_ids[mode]) if mode else 0 for mode in modes], device=mask.device
-        )
-        policy = self._policy_logps(output) if self._needs_policy else None
-        output["advantages"] = expand_to_tokens(
-            Advantage(gathered.total[local], gathered.intra[local], gathered.inter[local]),
-            prefix,
-            lengths,
-            mask.size(1),
-            self._dual,
-            self._behaviour(policy, own) if self._dual.prefix_credit == "behaviour" else None,
-        )
-        if policy is not None and "ref_per_token_logps" in output:
-            is_prefix = torch.arange(mask.size(1), device=mask.device) < prefix[:, None]
-            output["ref_per_token_logps"] = cap_reference(
-                output["ref_per_token_logps"],
-                policy,
-                is_prefix,
-                self._dual.kl_cap,
-                self._dual.prefix_kl,
-            )
-        self._log_groups(rewards, is_personalized, group_ids, gathered)
-        return output
-
-    @property
-    def _needs_policy(self) -> bool:
-        return self._dual.prefix_credit == "behaviour" or self._dual.prefix_kl != "same"
-
-    def _gathered_rewards(self) -> Tensor:
-        assert self._rewards_per_func is not None
-        matrix = self._rewards_per_func
-        rewards: Tensor = (matrix * self.reward_weights.to(matrix.device)).nansum(dim=1)
-        rewards[matrix.isnan().all(dim=1)] = torch.nan
-        return rewards
-
-    def _policy_logps(self, output: dict[str, Any]) -> Tensor:
-        """Log-probabilities of the completion's tokens under the policy, `(B, T)`, no gradient."""
-        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
-        mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
-        with torch.no_grad():
-            logps, _, _ = self._get_per_token_logps_and_entropies(
-                self.model, ids, mask, output["completion_ids"].size(1)
-            )
-        assert isinstance(logps, Tensor)
-        return logps
-
-    def _behaviour(self, policy: Tensor | None, own: Tensor) -> Tensor:
-        """The weight of each row's mode, from the token at the parting index.
-
-        Along the shared opening both modes have the same tokens, and behind the parting a tag is
-        all but certain, so the token there is the choice. Its rival has what is left: the gate
-        allows nothing else.
-        """
-        assert policy is not None
-        taken = policy[:, self._tag_ids.parting].float()
-        rival = torch.log1p(-taken.exp().clamp(max=1 - 1e-6))
-        general, personalized = torch.where(own, rival, taken), torch.where(own, taken, rival)
-        return behaviour_weight(general, personalized, own)
-
-    def _log_groups(
-        self, rewards: Tensor, is_personalized: Tensor, group_ids: Tensor, advantage: Advantage
-    ) -> None:
-        stats = group_stats(rewards, is_personalized, group_ids)
-        for name in stats.__dataclass_fields__:
-            self._metrics["train"][f"dual/{name}"].append(getattr(stats, name))
-        # TRL has logged its own advantages of these rows; the completions table shows ours.
-        logged = self._logs["advantages"]
-        for _ in range(min(len(logged), len(rewards))):
-            logged.pop()
-        logged.extend(advantage.total.tolist())
+    generation: dict[str, Any] = {"use_vllm": config.generation != "transformers"}
+    if config.generation == "server":
+        generation |= {"vllm_mode": "server", "vllm_server_base_url": config.server_url}
+    elif config.generation == "colocate":
+        generation |= {
+            "vllm_mode": "colocate",
+            "vllm_gpu_memory_utilization": config.vllm_memory,
+        }
+    return {
+        **generation,
+        "output_dir": str(config.out / "checkpoints"),
+        "per_device_train_batch_size": config.batch_size,
+        "gradient_accumulation_steps": a_step // share,
+        "generation_batch_size": a_step,
+        "num_generations": config.rollouts,
+        "num_train_epochs": config.epochs,
+        "max_steps": config.max_steps or -1,
+        "max_completion_length": config.max_response,
+        "temperature": config.temperature,
+        "chat_template_kwargs": dict(card.chat_template_kwargs),
+        "learning_rate": config.learning_rate,
+        "warmup_ratio": config.warmup,
+        "beta": config.kl,
+        "use_bias_correction_kl": False,
+        "scale_rewards": "none",
+        "loss_type": "grpo",
+        "reward_weights": list(REWARDS.values()),
+        "bf16": config.bf16,
+        "use_cpu": config.use_cpu,
+        "gradient_checkpointing": not config.use_cpu,
+        "logging_steps": 1,
+        "save_steps": config.save_steps,
+        "save_total_limit": 2,
+        "report_to": ["tensorboard"],
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "disable_tqdm": True,
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,18 +17,19 @@ PICTURES = {
     "dual/reward_personalized": "reward, personalised",
     "dual/gap": "gap: personalised minus general",
     "kl": "KL to the reference, nats",
+    "mode/probability_personal": "un-forced probability of personalised mode, personal questions",
+    "mode/probability_factual": "un-forced probability of personalised mode, questions of fact",
 }
 
 
-def write_run(config: Config, recipe: str, folder: Path) -> None:
-    """Write `run.md` and a PNG per logged figure from the last checkpoint's history."""
-    state = _last_state(config.out / "checkpoints")
-    history = state["log_history"]
+def write_run(config: Config, recipe: str, state: Any) -> None:
+    """Write `run.md` and a PNG per logged figure; `state` is the trainer's, history and all."""
+    folder, history = config.out, state.log_history
     pictures = [_draw(key, label, history, folder) for key, label in PICTURES.items()]
     lines = [
         f"# {recipe}",
         "",
-        f"{state['global_step']} steps, {state['epoch']:.2f} epochs; Python"
+        f"{state.global_step} steps, {state.epoch:.2f} epochs; Python"
         f" {platform.python_version()}, {', '.join(_versions())}.",
         "",
         "| setting | value |",
@@ -47,15 +47,6 @@ def write_run(config: Config, recipe: str, folder: Path) -> None:
         *(f"![{name}]({name}.png)" for name in pictures if name),
     ]
     (folder / "run.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-
-
-def _last_state(checkpoints: Path) -> dict[str, Any]:
-    def step(path: Path) -> int:
-        return int(path.parent.name.rsplit("-", 1)[1])
-
-    found = max(checkpoints.glob("checkpoint-*/trainer_state.json"), key=step)
-    content: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
-    return content
 
 
 def _versions() -> list[str]:

@@ -12,12 +12,16 @@ import random
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from model.card import load_card
+from training.checkpoints import last_complete, lora, shrink
 from training.config import SftConfig
 from training.items import load_items, sft_rows
+from training.memory import keep_freed_memory
+from training.probe import open_probe
 from training.report import write_run
 
-KEPT = frozenset({"adapter_config.json", "adapter_model.safetensors"})
 logger = logging.getLogger("personadual.training")
 
 
@@ -26,6 +30,8 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
     card, _warning = load_card(config.model)
     items = load_items(config.data)
     random.Random(config.seed).shuffle(items)
+    # Llama's template writes the token that begins a text, and its tokenizer adds it again.
+    opens_twice = tokenizer.bos_token_id in tokenizer("")["input_ids"]
     found: list[dict[str, str]] = []
     for row in sft_rows(
         items[: config.max_items], card.prompt, card.tags, seed=config.seed, forced=config.forced
@@ -33,23 +39,27 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
         prompt = tokenizer.apply_chat_template(
             row.messages, tokenize=False, add_generation_prompt=True, **card.chat_template_kwargs
         )
+        if opens_twice:
+            prompt = prompt.removeprefix(tokenizer.bos_token)
         whole = prompt + row.opening + row.completion
         if len(tokenizer(whole)["input_ids"]) < config.max_length:
             found.append({"prompt": prompt + row.opening, "completion": row.completion})
     return found
 
 
-def train(config: SftConfig) -> Path:
-    """Train an adapter and return its folder.
+def train(config: SftConfig, console: Console) -> Path:
+    """Train, and return the folder of the adapter, or of the whole model without one.
 
     A run that was killed goes on from its last checkpoint.
     """
+    if config.use_cpu:
+        keep_freed_memory()
     # Heavy imports stay here: `personadual --help` must not wait for torch.
     from datasets import Dataset
-    from peft import LoraConfig
     from transformers import AutoTokenizer
-    from transformers.trainer_utils import get_last_checkpoint
     from trl import SFTConfig, SFTTrainer
+
+    from training.progress import attach
 
     tokenizer = AutoTokenizer.from_pretrained(config.model)
     found = rows(config, tokenizer)
@@ -64,10 +74,11 @@ def train(config: SftConfig) -> Path:
         max_length=config.max_length,
         completion_only_loss=True,
         train_sampling_strategy="group_by_length",
-        gradient_checkpointing=False,
+        gradient_checkpointing=not config.use_cpu,
         bf16=config.bf16,
         use_cpu=config.use_cpu,
         logging_steps=5,
+        disable_tqdm=True,
         save_steps=config.save_steps,
         save_total_limit=2,
         report_to=["tensorboard"],
@@ -80,33 +91,15 @@ def train(config: SftConfig) -> Path:
         args=arguments,
         train_dataset=Dataset.from_list(found),
         processing_class=tokenizer,
-        peft_config=LoraConfig(
-            r=config.lora_rank,
-            lora_alpha=2 * config.lora_rank,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        ),
+        peft_config=lora(config.lora_rank),
     )
-    last = (
-        get_last_checkpoint(arguments.output_dir) if Path(arguments.output_dir).is_dir() else None
-    )
-    trainer.train(resume_from_checkpoint=last)
-    adapter = config.out / "adapter"
-    trainer.save_model(str(adapter))
-    shrink(adapter)
-    write_run(config, "SFT", config.out)
-    return adapter
-
-
-def shrink(adapter: Path) -> None:
-    """Keep of an adapter what serving needs, in half precision: it travels with the repository."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    weights = adapter / "adapter_model.safetensors"
-    save_file(
-        {name: tensor.to(torch.float16) for name, tensor in load_file(weights).items()}, weights
-    )
-    for path in adapter.iterdir():
-        if path.name not in KEPT:
-            path.unlink()
+    attach(trainer, config.out, console, open_probe(config, tokenizer), config.probe_every)
+    last = last_complete(config.out / "checkpoints")
+    trainer.train(resume_from_checkpoint=last and str(last))
+    folder = config.out / ("adapter" if config.lora_rank else "model")
+    trainer.save_model(str(folder))
+    if trainer.is_world_process_zero():
+        if config.lora_rank:
+            shrink(folder)
+        write_run(config, "SFT", trainer.state)
+    return folder

@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from model.decision import sigmoid
-from training.advantage import DualAdvantageConfig
+from training.credit import DualAdvantageConfig
 
 
 def expected_step(

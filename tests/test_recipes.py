@@ -1,0 +1,167 @@
+"""The recipes as a user runs them: every configuration, a kill in the middle, what is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.checkpoints import last_complete
+from training.config import (
+    Config,
+    ConfigInvalid,
+    DualGrpoConfig,
+    SftConfig,
+    load_config,
+    read_config,
+)
+from training.credit import DualAdvantageConfig
+from training.items import Kind, load_items, save_items
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+HELD_OUT = ROOT / "training" / "pocket" / "data" / "held_out.jsonl"
+STEPS = 6
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_configuration_is_read(path: Path) -> None:
+    if path.stem.startswith("data-"):
+        pytest.skip("a recipe of data: tests/test_data_recipe.py reads it")
+    kind: type[Config] = DualGrpoConfig if "dual-grpo" in path.stem else SftConfig
+    config = read_config(path, kind)
+    assert config.longest >= 320
+    if isinstance(config, DualGrpoConfig):
+        from training.dual_grpo import arguments
+
+        whole = arguments(config, _card())
+        assert whole["generation_batch_size"] == config.prompts * config.rollouts
+
+
+def test_the_papers_settings_are_the_defaults_and_the_large_configurations() -> None:
+    """Design 5; the paper's table of hyper-parameters."""
+    for name in ("qwen3-8b-dual-grpo", "llama-3.1-8b-dual-grpo"):
+        config = read_config(CONFIGS / f"{name}.toml", DualGrpoConfig)
+        assert (config.rollouts, config.prompts, config.epochs) == (8, 64, 5)
+        assert (config.learning_rate, config.kl, config.temperature) == (1e-6, 0.04, 0.6)
+        assert (config.max_prompt, config.max_response, config.warmup) == (2048, 1024, 0.1)
+        assert config.dual == DualAdvantageConfig()
+
+
+@pytest.mark.parametrize("name", ["accelerate-fsdp2", "accelerate-zero3"])
+def test_accelerate_reads_its_files(name: str) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    found = load_config_from_file(str(CONFIGS / f"{name}.yaml"))
+    assert found.num_processes == 8
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("rollouts = 7", "rollouts: .*multiple of 2"),
+        ("max_prompt = 100000", "context holds"),
+        ('generation = "server"', "server_url"),
+        ("[dual]\ncredit = 1", "dual.*credit"),
+        ('[dual]\nvariant = "mine"', "variant: Input should be .paper"),
+        ('adapter = "nowhere"', "adapter: nowhere is not there"),
+        ('lora_rank = 4\nadapter = "x"', "name one of them"),
+    ],
+)
+def test_what_cannot_be_run_is_said_before_anything_is_loaded(
+    line: str, said: str, tiny: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.toml"
+    limits = "" if "max_prompt" in line else "max_prompt = 256\nmax_response = 32\n"
+    path.write_text(f'model = "{tiny}"\ndata = "{HELD_OUT}"\nout = "x"\n{limits}{line}\n')
+    with pytest.raises(ConfigInvalid, match=said):
+        load_config(path, DualGrpoConfig)
+
+
+def test_rows_that_cannot_be_shared_out_are_refused(tiny: Path) -> None:
+    from training.dual_grpo import arguments
+
+    config = DualGrpoConfig(model=tiny, data=HELD_OUT, out=Path("x"), prompts=3, batch_size=16)
+    with pytest.raises(ConfigInvalid, match="cannot be divided"):
+        arguments(config, _card())
+
+
+@pytest.fixture
+def recipes(tiny: Path, tmp_path: Path) -> dict[str, str]:
+    """A configuration of each recipe, for two out folders: as text with {out} open."""
+    data, probe = tmp_path / "items.jsonl", tmp_path / "probe.jsonl"
+    judged = [item for item in load_items(HELD_OUT) if item.kind is not Kind.CHAT]
+    save_items(judged[:24], data)
+    save_items(judged[24:36], probe)
+    shared = (
+        f'model = "{tiny}"\ndata = "{data}"\nprobe = "{probe}"\nout = "{{out}}"\n'
+        "use_cpu = true\nlora_rank = 4\nsave_steps = 2\nlearning_rate = 1e-2\nprobe_every = 3\n"
+    )
+    return {
+        "sft": f"{shared}batch_size = 4\nmax_length = 320\nforced = 0.0\n",
+        "dual-grpo": f"{shared}rollouts = 4\nprompts = 2\nbatch_size = 8\nmax_steps = {STEPS}\n"
+        "max_prompt = 256\nmax_response = 16\ntemperature = 1.0\n",
+    }
+
+
+@pytest.mark.parametrize("recipe", ["sft", "dual-grpo"])
+def test_a_run_that_was_killed_ends_as_one_that_was_not(
+    recipe: str, recipes: dict[str, str], tmp_path: Path
+) -> None:
+    """kill -9 in the middle: the same weights, and what the run leaves for its readers."""
+    ends = {}
+    for name in ("whole", "killed"):
+        path, out = tmp_path / f"{name}.toml", tmp_path / name
+        path.write_text(recipes[recipe].format(out=out))
+        if name == "killed":
+            _kill_at(3, recipe, path, out)
+            assert last_complete(out / "checkpoints") is not None
+        subprocess.run(_command(recipe, path), check=True, cwd=ROOT, capture_output=True)
+        ends[name] = _weights(out)
+        said = (out / "run.md").read_text()
+        assert f"{STEPS} steps" in said
+        assert (out / "probability_personal.png").is_file()
+        steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
+        assert "mode/probability_personal" in steps[0]
+        assert steps[0]["step"] == 0
+    for key, tensor in ends["whole"].items():
+        assert (ends["killed"][key] - tensor).abs().max() < 1e-3, key
+
+
+def _command(recipe: str, path: Path) -> list[str]:
+    return [sys.executable, "-m", "app", "train", recipe, str(path)]
+
+
+def _kill_at(step: int, recipe: str, path: Path, out: Path) -> None:
+    run = subprocess.Popen(
+        _command(recipe, path), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    try:
+        while time.monotonic() < deadline and run.poll() is None:
+            if last_complete(out / "checkpoints") is not None:
+                break
+            time.sleep(0.02)
+    finally:
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+
+
+def _weights(out: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    found = load_file(out / "adapter" / "adapter_model.safetensors")
+    return {name: tensor.float() for name, tensor in found.items()}
+
+
+def _card() -> Any:
+    from model.card import Card
+
+    return Card()

@@ -1,0 +1,59 @@
+"""Checkpoints and adapters of a run: which is gone on from, how one begins, what is kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+KEPT = frozenset({"adapter_config.json", "adapter_model.safetensors"})
+
+
+def last_complete(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; None if there is none.
+
+    transformers writes `trainer_state.json` last, so a process that was killed while it saved
+    leaves a folder without it, or with half of it.
+    """
+    found = sorted(folder.glob("checkpoint-*"), key=_step, reverse=True)
+    return next(filter(_is_complete, found), None)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.rsplit("-", 1)[1])
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def shrink(adapter: Path) -> None:
+    """Keep of an adapter what serving needs, in half precision: it travels with the repository."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = adapter / "adapter_model.safetensors"
+    save_file(
+        {name: tensor.to(torch.float16) for name, tensor in load_file(weights).items()}, weights
+    )
+    for path in adapter.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in KEPT:
+            path.unlink()
+
+
+def lora(rank: int | None) -> Any:
+    """A new adapter on all linear layers; None where all weights are trained."""
+    if rank is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
+    )

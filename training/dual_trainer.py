@@ -1,0 +1,168 @@
+"""DualGRPO on TRL's GRPOTrainer: three private seams, which call super and edit the result.
+
+1. `_generate_single_turn`: half of a group is forced to each tag.
+2. `_calculate_rewards`: the gathered rewards are kept.
+3. `_generate_and_score_completions`: the advantages become DualGRPO's, one per token, which
+   `_compute_loss` takes as it is.
+
+The seams belong to TRL 1.16 (`tests/test_dual_grpo.py` fails loudly when they change).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl import GRPOTrainer
+
+from model.mode import Mode, TagIds
+from training.advantage import (
+    Advantage,
+    behaviour_weight,
+    cap_reference,
+    dual_advantage,
+    expand_to_tokens,
+    group_stats,
+)
+from training.credit import DualAdvantageConfig
+from training.rollouts import force, join, mode_of, plan_modes
+
+
+class DualGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """A GRPOTrainer whose rollouts open with a forced tag, half a group with each.
+
+    In evaluation nothing is forced: the share of personalised replies is the policy's own choice.
+    """
+
+    def __init__(self, *, tag_ids: TagIds, dual: DualAdvantageConfig, **options: Any) -> None:
+        super().__init__(**options)
+        self._tag_ids = tag_ids
+        self._dual = dual
+        self._rewards_per_func: Tensor | None = None
+        plan_modes(0, 0, self.num_generations)  # refuses an odd group before anything is generated
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: Any,
+        multimodal_fields: dict[str, Any],
+        num_generations: int,
+        has_tool_images: bool = False,
+    ) -> tuple[list[list[int]], list[list[float | None]] | None]:
+        if not self.model.training:
+            return super()._generate_single_turn(  # type: ignore[no-any-return]
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
+        first = self.accelerator.process_index * len(prompt_ids)
+        modes = plan_modes(first, len(prompt_ids), self.num_generations)
+        # A vLLM server is asked for `num_generations` replies of every such prompt at once: half a
+        # group shares its tag, a whole group does not.
+        sampled, logps = super()._generate_single_turn(
+            force(prompt_ids, modes, self._tag_ids),
+            images,
+            multimodal_fields,
+            num_generations // 2,
+            has_tool_images,
+        )
+        return join(self._tag_ids, modes, sampled, logps, self.max_completion_length)
+
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
+    ) -> Tensor:
+        rewards: Tensor = super()._calculate_rewards(
+            inputs, prompts, completions, completion_ids_list
+        )
+        self._rewards_per_func = rewards
+        return rewards
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        mask = output["completion_mask"]
+        lengths = mask.sum(dim=1)
+        ids = [row[:n] for row, n in zip(output["completion_ids"].tolist(), lengths, strict=True)]
+        modes = [mode_of(row, self._tag_ids) for row in ids]
+        own = torch.tensor(
+            [mode is Mode.PERSONALIZED for mode in modes], device=mask.device, dtype=torch.bool
+        )
+        if not self.model.training:
+            share = self.accelerator.gather(own.float()).mean().item()
+            self._metrics["eval"]["mode/personalized_share"].append(share)
+            return output
+        rewards = self._gathered_rewards()
+        is_personalized = self.accelerator.gather(own)
+        # Before TRL shuffles (in `_prepare_inputs`), gathered rows are in the sampler's order.
+        group_ids = torch.arange(len(rewards), device=mask.device) // self.num_generations
+        gathered = dual_advantage(rewards, is_personalized, group_ids, self._dual.variant)
+        first = self.accelerator.process_index * len(modes)
+        local = slice(first, first + len(modes))
+        prefix = torch.tensor(
+            [len(self._tag_ids[mode]) if mode else 0 for mode in modes], device=mask.device
+        )
+        policy = self._policy_logps(output) if self._needs_policy else None
+        output["advantages"] = expand_to_tokens(
+            Advantage(gathered.total[local], gathered.intra[local], gathered.inter[local]),
+            prefix,
+            lengths,
+            mask.size(1),
+            self._dual,
+            self._behaviour(policy, own) if self._dual.prefix_credit == "behaviour" else None,
+        )
+        if policy is not None and "ref_per_token_logps" in output:
+            is_prefix = torch.arange(mask.size(1), device=mask.device) < prefix[:, None]
+            output["ref_per_token_logps"] = cap_reference(
+                output["ref_per_token_logps"],
+                policy,
+                is_prefix,
+                self._dual.kl_cap,
+                self._dual.prefix_kl,
+            )
+        self._log_groups(rewards, is_personalized, group_ids, gathered)
+        return output
+
+    @property
+    def _needs_policy(self) -> bool:
+        return self._dual.prefix_credit == "behaviour" or self._dual.prefix_kl != "same"
+
+    def _gathered_rewards(self) -> Tensor:
+        assert self._rewards_per_func is not None
+        matrix = self._rewards_per_func
+        rewards: Tensor = (matrix * self.reward_weights.to(matrix.device)).nansum(dim=1)
+        rewards[matrix.isnan().all(dim=1)] = torch.nan
+        return rewards
+
+    def _policy_logps(self, output: dict[str, Any]) -> Tensor:
+        """Log-probabilities of the completion's tokens under the policy, `(B, T)`, no gradient."""
+        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
+        mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
+        with torch.no_grad():
+            logps, _, _ = self._get_per_token_logps_and_entropies(
+                self.model, ids, mask, output["completion_ids"].size(1)
+            )
+        assert isinstance(logps, Tensor)
+        return logps
+
+    def _behaviour(self, policy: Tensor | None, own: Tensor) -> Tensor:
+        """The weight of each row's mode, from the token at the parting index.
+
+        Along the shared opening both modes have the same tokens, and behind the parting a tag is
+        all but certain, so the token there is the choice. Its rival has what is left: the gate
+        allows nothing else.
+        """
+        assert policy is not None
+        taken = policy[:, self._tag_ids.parting].float()
+        rival = torch.log1p(-taken.exp().clamp(max=1 - 1e-6))
+        general, personalized = torch.where(own, rival, taken), torch.where(own, taken, rival)
+        return behaviour_weight(general, personalized, own)
+
+    def _log_groups(
+        self, rewards: Tensor, is_personalized: Tensor, group_ids: Tensor, advantage: Advantage
+    ) -> None:
+        stats = group_stats(rewards, is_personalized, group_ids)
+        for name in stats.__dataclass_fields__:
+            self._metrics["train"][f"dual/{name}"].append(getattr(stats, name))
+        # TRL has logged its own advantages of these rows; the completions table shows ours.
+        logged = self._logs["advantages"]
+        for _ in range(min(len(logged), len(rewards))):
+            logged.pop()
+        logged.extend(advantage.total.tolist())

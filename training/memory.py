@@ -1,0 +1,23 @@
+"""Memory on a CPU: freed blocks are kept for the next step."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_NEVER = 2**31 - 1
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to give no memory back, and to serve large blocks from it.
+
+    torch allocates megabytes per operation. glibc maps each of them anew, and the kernel clears
+    every page: a quarter of the time of a training on two cores (3.6 s a step, 2.8 without).
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_MAX, 0)
+        mallopt(_TRIM_THRESHOLD, _NEVER)

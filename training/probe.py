@@ -1,0 +1,108 @@
+"""The choice that a model would make by itself: log-odds of the modes, no tag forced."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model.card import Card, load_card
+from model.decision import sigmoid
+from model.mode import Mode, TagIds
+from training.config import Config
+from training.items import Condition, Item, load_items, messages
+
+
+def read_tag_ids(tokenizer: Any, card: Card) -> TagIds:
+    """The ids of the card's tags, by the checkpoint's own tokenizer."""
+    found = {
+        mode: tuple(tokenizer(card.tags[mode], add_special_tokens=False)["input_ids"])
+        for mode in Mode
+    }
+    return TagIds(found[Mode.GENERAL], found[Mode.PERSONALIZED])
+
+
+def draw_condition(item: Item, rng: random.Random) -> Condition:
+    """A persona for an item: what it follows from where it follows from one, else any or none."""
+    if item.mode is Mode.PERSONALIZED:
+        return Condition.ALIGNED
+    return rng.choice(list(Condition))
+
+
+def parting_prompts(
+    items: Sequence[Item], card: Card, tokenizer: Any, *, seed: int
+) -> list[list[int]]:
+    """Prompt ids of each item up to where the tags part, under a persona drawn for it."""
+    tag_ids = read_tag_ids(tokenizer, card)
+    rng = random.Random(seed)
+    prompts = []
+    for item in items:
+        asked = messages(item, draw_condition(item, rng), card.prompt)
+        ids = tokenizer.apply_chat_template(
+            asked, add_generation_prompt=True, return_dict=True, **card.chat_template_kwargs
+        )["input_ids"]
+        prompts.append([*ids, *tag_ids.general[: tag_ids.parting]])
+    return prompts
+
+
+def mode_log_odds(
+    network: Any, prompts: Sequence[Sequence[int]], tag_ids: TagIds, *, batch: int = 8
+) -> list[float]:
+    """`logp_personalized - logp_general` in nats at the end of each prompt."""
+    import torch
+
+    general, personalized = tag_ids.rivals()
+    scores: list[float] = []
+    for begin in range(0, len(prompts), batch):
+        part = prompts[begin : begin + batch]
+        width = max(map(len, part))
+        # Padding stands in front, so that the last place is every row's own: positions are
+        # relative in rotary embeddings, and the mask hides the rest.
+        ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in part])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in part])
+        device = network.device
+        with torch.inference_mode():
+            logits = network(
+                input_ids=ids.to(device), attention_mask=mask.to(device), logits_to_keep=1
+            ).logits[:, -1]
+        scores += (logits[:, personalized] - logits[:, general]).float().tolist()
+    return scores
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Held-out prompts on which a training watches the un-forced choice."""
+
+    prompts: list[list[int]]
+    is_personalized: list[bool]
+    tag_ids: TagIds
+
+    def read(self, network: Any) -> dict[str, float]:
+        """Mean raw probability of personalised mode, by what the items ask for."""
+        odds = mode_log_odds(network, self.prompts, self.tag_ids)
+        found: dict[str, float] = {}
+        for name, wanted in (("personal", True), ("factual", False)):
+            ps = [
+                sigmoid(score)
+                for score, flag in zip(odds, self.is_personalized, strict=True)
+                if flag is wanted
+            ]
+            if ps:
+                found[f"mode/probability_{name}"] = sum(ps) / len(ps)
+        return found
+
+
+def open_probe(config: Config, tokenizer: Any) -> Probe | None:
+    """The probe that a configuration asks for: items drawn from its held-out file."""
+    if config.probe is None:
+        return None
+    card, _warning = load_card(config.model)
+    items = load_items(config.probe)
+    random.Random(config.seed).shuffle(items)
+    items = items[: config.probe_items]
+    return Probe(
+        parting_prompts(items, card, tokenizer, seed=config.seed),
+        [item.mode is Mode.PERSONALIZED for item in items],
+        read_tag_ids(tokenizer, card),
+    )

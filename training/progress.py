@@ -1,0 +1,110 @@
+"""What a run tells while it runs: a bar, a JSON line per step, the un-forced mode probability."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer_callback import ProgressCallback
+
+from training.probe import Probe
+
+SHOWN = {
+    "loss": "loss",
+    "reward": "reward",
+    "dual/gap": "gap",
+    "mode/probability_personal": "p personal",
+    "mode/probability_factual": "p factual",
+}
+LINE_EVERY_S = 30.0
+"""How often a line is printed where no terminal can show a bar."""
+
+
+class Teller(TrainerCallback):  # type: ignore[misc]
+    """Shows the progress, and keeps what was logged in `steps.jsonl`.
+
+    A run that is resumed goes on in the same file; a step that it repeats stands there twice, and
+    the later line counts.
+    """
+
+    def __init__(self, folder: Path, console: Console, *, is_first: bool) -> None:
+        self._path = folder / "steps.jsonl"
+        self._console = console
+        self._latest: dict[str, float] = {}
+        self._told = time.monotonic()
+        self._bar = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=console,
+            disable=not (console.is_terminal and is_first),
+        )
+        self._task = self._bar.add_task("step", figures="")
+
+    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._bar.update(self._task, total=state.max_steps, completed=state.global_step)
+        self._bar.start()
+
+    def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        self._bar.update(self._task, completed=state.global_step)
+
+    def on_log(
+        self, _args: Any, state: Any, _control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        logs = logs or {}
+        if not state.is_world_process_zero:
+            return
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+        self._latest |= {name: float(logs[name]) for name in SHOWN if name in logs}
+        figures = "  ".join(f"{SHOWN[name]} {value:.3g}" for name, value in self._latest.items())
+        self._bar.update(self._task, figures=figures)
+        if not self._console.is_terminal and time.monotonic() - self._told > LINE_EVERY_S:
+            self._told = time.monotonic()
+            self._console.print(f"  step {state.global_step} of {state.max_steps}  {figures}")
+
+    def on_train_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+        self._bar.stop()
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Reads the probe before the first step and every `every` steps."""
+
+    def __init__(self, probe: Probe, every: int, log: Callable[[dict[str, float]], None]) -> None:
+        self._probe = probe
+        self._every = every
+        self._log = log
+
+    def on_train_begin(self, _args: Any, state: Any, _control: Any, model: Any, **_: Any) -> None:
+        if state.global_step == 0:
+            self._read(model)
+
+    def on_step_end(self, _args: Any, state: Any, _control: Any, model: Any, **_: Any) -> None:
+        if state.global_step % self._every == 0 or state.global_step == state.max_steps:
+            self._read(model)
+
+    def _read(self, model: Any) -> None:
+        was_training = model.training
+        model.eval()
+        try:
+            self._log(self._probe.read(model))
+        finally:
+            model.train(was_training)
+
+
+def attach(trainer: Any, folder: Path, console: Console, probe: Probe | None, every: int) -> None:
+    """Give a trainer our progress in place of the one that transformers brings."""
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    if probe is not None:
+        trainer.add_callback(Watch(probe, every, trainer.log))
+    trainer.add_callback(Teller(folder, console, is_first=trainer.is_world_process_zero()))
