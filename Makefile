@@ -7,7 +7,7 @@ DEVICE ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/n
 LOCK := requirements/$(DEVICE).lock
 ARGS ?=
 
-.PHONY: help serve test check install format lock clean
+.PHONY: help serve test check install format lock clean pocket
 .DEFAULT_GOAL := help
 
 help:  ## Show this
@@ -40,6 +40,18 @@ $(VENV)/installed: $(LOCK) pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@echo "  ✓ the locked dependencies ($$(( $$(date +%s) - $$(cat .begun) )) s)"; rm .begun
 	@touch $@
+
+BASE := .personadual/models/untrained/pocket
+
+pocket: $(VENV)/installed  ## Train Pocket anew, from its data to its adapter; goes on where it was stopped
+	@$(BIN)/personadual model build --untrained $(BASE)
+	@test -d runs/pocket-sft/adapter || $(BIN)/personadual train sft configs/pocket-sft-$(DEVICE).toml
+	@test -d runs/pocket-dual-grpo/adapter || $(BIN)/personadual train dual-grpo configs/pocket-dual-grpo-$(DEVICE).toml
+	@$(BIN)/personadual model export runs/pocket-dual-grpo/adapter runs/pocket
+	@$(BIN)/personadual train calibrate runs/pocket training/pocket/data/calibration.jsonl
+	@mkdir -p model/pocket/adapter
+	@cp runs/pocket-dual-grpo/adapter/adapter_* model/pocket/adapter/
+	@cp runs/pocket/personadual.json runs/pocket-dual-grpo/run.md runs/pocket-dual-grpo/*.png model/pocket/
 
 UV_LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
 

@@ -117,6 +117,24 @@ def build(
         console.print(f"built {folder}")
 
 
+@model_app.command("export")
+def export(
+    adapter: Annotated[Path, typer.Argument(help="Folder of a trained adapter.")],
+    folder: Annotated[Path, typer.Argument(help="Where the checkpoint goes.")],
+    base: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option(help="The adapter's base; without it the one that the adapter names."),
+    ] = None,
+) -> None:
+    """Merge an adapter into its base: a checkpoint with its card, ready for vLLM."""
+    from model import export as recipe
+
+    with _reported():
+        with _step(f"{folder}"):
+            recipe.export(adapter, folder, base, lambda line: console.print(f"  {line}"))
+        console.print(f"written {folder}; calibrate it: personadual train calibrate {folder} ITEMS")
+
+
 @model_app.command("card")
 def card(folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")]) -> None:
     """Show the model card of a checkpoint, defaults included, and whether it is well formed."""

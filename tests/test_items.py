@@ -20,7 +20,7 @@ from training.items import (
     sft_rows,
     write_reply,
 )
-from training.pocket.make import HELD_OUT, TRAIN, make
+from training.pocket.make import CALIBRATION, HELD_OUT, TRAIN, make
 from training.pocket.side import Side
 from training.rewards import matches
 
@@ -41,7 +41,9 @@ def test_the_committed_set_is_what_the_makers_make(train: list[Item], held_out: 
     assert len(train) >= 6_000
     assert len(held_out) >= 1_500
     assert make(Side(False), TRAIN) == train
-    assert make(Side(True), HELD_OUT) == held_out
+    unseen = make(Side(True), HELD_OUT + CALIBRATION)
+    assert unseen[:HELD_OUT] == held_out
+    assert unseen[HELD_OUT:] == load_items(DATA / "calibration.jsonl")
 
 
 def test_the_sides_share_no_entity_and_no_question_of_fact(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,12 @@ def test_every_configuration_is_read(path: Path) -> None:
     config = read_config(path, kind)
     assert config.longest >= 320
     if isinstance(config, DualGrpoConfig):
+        from trl import GRPOConfig
+
         from training.dual_grpo import arguments
 
         whole = arguments(config, _card())
+        assert set(whole) <= {field.name for field in fields(GRPOConfig)}
         assert whole["generation_batch_size"] == config.prompts * config.rollouts
 
 
@@ -98,7 +102,11 @@ def recipes(tiny: Path, tmp_path: Path) -> dict[str, str]:
     """A configuration of each recipe, for two out folders: as text with {out} open."""
     data, probe = tmp_path / "items.jsonl", tmp_path / "probe.jsonl"
     judged = [item for item in load_items(HELD_OUT) if item.kind is not Kind.CHAT]
-    save_items(judged[:24], data)
+    # A random model says random words: so many count as right that rewards differ.
+    words = json.loads((tiny / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    right = [word[1:] for word in words if word[0] == "Ġ" and word[1:].isalpha()][::8]
+    rigged = [replace(item, answers=right, match="mention") for item in judged[:24]]
+    save_items(rigged, data)
     save_items(judged[24:36], probe)
     shared = (
         f'model = "{tiny}"\ndata = "{data}"\nprobe = "{probe}"\nout = "{{out}}"\n'
@@ -131,6 +139,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
         steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
         assert "mode/probability_personal" in steps[0]
         assert steps[0]["step"] == 0
+        assert any(abs(step.get("loss", 0)) > 0 for step in steps), "nothing was trained"
     for key, tensor in ends["whole"].items():
         assert (ends["killed"][key] - tensor).abs().max() < 1e-3, key
 

@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-KEPT = frozenset({"adapter_config.json", "adapter_model.safetensors"})
+from model.card import FILE_NAME as CARD
+
+KEPT = frozenset({"adapter_config.json", "adapter_model.safetensors", CARD})
 
 
 def last_complete(folder: Path) -> Path | None:

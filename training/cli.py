@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +33,6 @@ def sft(config: ConfigFile) -> None:
     """Teach both modes and the choice between them; a killed run goes on when called again."""
     with _reported():
         read = load_config(config, SftConfig)
-        logging.basicConfig(level=logging.INFO, format="  %(message)s")
         # The recipe brings torch along: after the configuration is known to be right.
         from training import sft as recipe
 
@@ -44,7 +44,6 @@ def dual_grpo(config: ConfigFile) -> None:
     """Reinforce both modes and the choice; a killed run goes on when called again."""
     with _reported():
         read = load_config(config, DualGrpoConfig)
-        logging.basicConfig(level=logging.INFO, format="  %(message)s")
         from training import dual_grpo as recipe
 
         console.print(f"  trained: {recipe.train(read, console)}")
@@ -71,6 +70,10 @@ def calibrate(
 @contextlib.contextmanager
 def _reported() -> Iterator[None]:
     """Turn an expected failure into one line and a status of 1."""
+    logging.basicConfig(level=logging.WARNING, format="  %(message)s")
+    logging.getLogger("personadual").setLevel(logging.INFO)
+    # TRL asks for a vLLM that it has tried; without rollouts by vLLM that says nothing.
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
     try:
         yield
     except PersonaDualError as error:

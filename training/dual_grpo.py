@@ -15,14 +15,14 @@ from typing import Any
 
 from rich.console import Console
 
-from model.card import Card, load_card
+from model.card import Card, load_card, save_card
 from model.mode import TagIds
 from training.checkpoints import last_complete, lora, shrink
 from training.config import ConfigInvalid, DualGrpoConfig
 from training.items import load_items, messages
 from training.memory import keep_freed_memory
 from training.probe import draw_condition, open_probe, read_tag_ids
-from training.report import write_run
+from training.report import trained_card, write_run
 from training.rewards import Judged, judge
 from training.rollouts import mode_of
 
@@ -120,6 +120,7 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     if trainer.is_world_process_zero():
         if is_adapter:
             shrink(folder)
+        save_card(trained_card(config, "DualGRPO", trainer.state), folder)
         write_run(config, "DualGRPO", trainer.state)
     return folder
 
@@ -157,7 +158,7 @@ def arguments(config: DualGrpoConfig, card: Card) -> dict[str, Any]:
         "temperature": config.temperature,
         "chat_template_kwargs": dict(card.chat_template_kwargs),
         "learning_rate": config.learning_rate,
-        "warmup_ratio": config.warmup,
+        "warmup_steps": config.warmup,
         "beta": config.kl,
         "use_bias_correction_kl": False,
         "scale_rewards": "none",

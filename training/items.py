@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, cast, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from model.errors import PersonaDualError
 from model.mode import Mode, Tags
+from model.persona import Attribute
 from model.prompt import PromptForm, render
 from model.reply import CLOSE, OPEN
+from training import rewards
+
+_OPTION = re.compile(r"^[ \t]*\(?([A-J])[).:][ \t]+(.*\S)", re.MULTILINE)
 
 
 class DataInvalid(PersonaDualError):
@@ -50,26 +55,38 @@ class Trace:
     answer: str
 
 
+def _mode_of(fields: dict[str, Any]) -> Mode:
+    is_personal = fields.get("kind") is Kind.PERSONALIZED
+    return Mode.PERSONALIZED if is_personal else Mode.GENERAL
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One question. `mode` is the one its kind asks for; `answers` are the accepted ones, compared
     by `match` (training.rewards); a chat turn has none and is not judged.
 
     `entity` is what it is about: items of the two splits share none. `is_hard`: its surface speaks
-    for the other mode.
+    for the other mode. `attributes`: what is known of each persona (occupation, age, ...).
+    A file may leave out what has a default here; only training needs traces.
     """
 
     id: str
     kind: Kind
-    topic: str
-    entity: str
-    is_hard: bool
-    mode: Mode
+    topic: Annotated[str, Field(default="")]
+    entity: Annotated[str, Field(default="")]
+    is_hard: Annotated[bool, Field(default=False)]
+    mode: Annotated[Mode, Field(default_factory=_mode_of)]
     question: str
     answers: list[str]
     match: str
     personas: dict[Condition, str]
-    traces: dict[Mode, Trace]
+    traces: Annotated[dict[Mode, Trace], Field(default_factory=dict)]
+    attributes: dict[Condition, dict[str, Attribute]] = field(default_factory=dict)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options that the question lists, by letter."""
+        return dict(_OPTION.findall(self.question))
 
 
 _ITEM = TypeAdapter(Item)
@@ -89,9 +106,12 @@ def load_items(path: Path) -> list[Item]:
         DataInvalid: the file is missing, or a line is no item; it names line and field.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Only line feeds end a line: JSON strings may hold the other separators that Unicode has.
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except OSError as error:
         raise DataInvalid(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataInvalid(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
     items: list[Item] = []
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
@@ -103,15 +123,42 @@ def load_items(path: Path) -> list[Item]:
             raise DataInvalid(
                 f"{path}, line {number}: id {item.id} stands on line {seen[item.id]} already"
             )
+        if flaw := _flaw(item):
+            raise DataInvalid(f"{path}, line {number}: {flaw}")
         seen[item.id] = number
         items.append(item)
     return items
 
 
+def _flaw(item: Item) -> str | None:
+    """What makes an item that is well formed impossible to judge: the field, and why."""
+    kinds = get_args(rewards.Kind)
+    if item.match not in kinds:
+        return f"match: must be one of {', '.join(kinds)}"
+    if not item.answers and item.kind is not Kind.CHAT:
+        return f"answers: an item of kind {item.kind} needs one"
+    for place, answer in enumerate(item.answers):
+        try:
+            rewards.matches("", [answer], cast(rewards.Kind, item.match))
+        except ValueError as error:
+            return f"answers.{place}: {error}"
+        letter = rewards.read_choice(answer) if item.match == "mcq" else None
+        if letter and item.options and letter not in item.options:
+            return f"answers.{place}: the question has no option {letter}"
+    return None
+
+
 def save_items(items: Iterable[Item], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(asdict(item), ensure_ascii=False) for item in items)
+    lines = (json.dumps(_fields(item), ensure_ascii=False) for item in items)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _fields(item: Item) -> dict[str, Any]:
+    fields = asdict(item)
+    if not item.attributes:
+        del fields["attributes"]
+    return fields
 
 
 def messages(item: Item, condition: Condition, form: PromptForm) -> list[dict[str, Any]]:
@@ -167,6 +214,8 @@ def _draw(item: Item, rng: random.Random) -> Condition:
 def _row(
     item: Item, condition: Condition, mode: Mode, form: PromptForm, tags: Tags, *, is_forced: bool
 ) -> Row:
+    if mode not in item.traces:
+        raise DataInvalid(f"item {item.id} has no trace for {mode} mode; training needs one")
     tag, trace = tags[mode], item.traces[mode]
     asked = messages(item, condition, form)
     if is_forced:

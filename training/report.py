@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from model.card import Card, load_card
+from model.decision import Calibration
 from training.config import Config
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
@@ -47,6 +50,19 @@ def write_run(config: Config, recipe: str, state: Any) -> None:
         *(f"![{name}]({name}.png)" for name in pictures if name),
     ]
     (folder / "run.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def trained_card(config: Config, recipe: str, state: Any) -> Card:
+    """The base's card for what was trained from it: it reasons, and is not calibrated yet."""
+    base, _warning = load_card(config.model)
+    training = {
+        "recipe": recipe,
+        "data": config.data.name,
+        "seed": config.seed,
+        "steps": state.global_step,
+        "versions": ", ".join(_versions()),
+    }
+    return replace(base, reasons=True, calibration=Calibration(), training=training, evaluation={})
 
 
 def _versions() -> list[str]:

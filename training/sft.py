@@ -14,13 +14,13 @@ from typing import Any
 
 from rich.console import Console
 
-from model.card import load_card
+from model.card import load_card, save_card
 from training.checkpoints import last_complete, lora, shrink
 from training.config import SftConfig
 from training.items import load_items, sft_rows
 from training.memory import keep_freed_memory
 from training.probe import open_probe
-from training.report import write_run
+from training.report import trained_card, write_run
 
 logger = logging.getLogger("personadual.training")
 
@@ -101,5 +101,6 @@ def train(config: SftConfig, console: Console) -> Path:
     if trainer.is_world_process_zero():
         if config.lora_rank:
             shrink(folder)
+        save_card(trained_card(config, "SFT", trainer.state), folder)
         write_run(config, "SFT", trainer.state)
     return folder

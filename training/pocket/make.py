@@ -1,4 +1,8 @@
-"""Makes the Pocket set: `python -m training.pocket.make FOLDER` writes both sides of it."""
+"""Makes the Pocket set: `python -m training.pocket.make FOLDER` writes it.
+
+What is held out shares no entity with what is trained on. The calibration is fitted on items of
+its own, so that the held-out ones measure it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from training.pocket.side import Side
 from training.pocket.wish import Wish, with_options
 
 SEED = 20260108
-TRAIN, HELD_OUT = 6_400, 1_600
+TRAIN, HELD_OUT, CALIBRATION = 6_400, 1_600, 400
 SHARES = {"fact": 50, "interest": 30, "taste": 14, "chat": 6}
 HARD_SHARE = 0.2
 ASKED_PERSONALLY = (
@@ -155,8 +159,10 @@ def _personal(rng: random.Random, side: Side, name: str, wish: Wish) -> Item:
 
 
 def main(folder: Path) -> None:
-    for name, side, count in (("train", Side(False), TRAIN), ("held_out", Side(True), HELD_OUT)):
-        save_items(make(side, count), folder / f"{name}.jsonl")
+    save_items(make(Side(False), TRAIN), folder / "train.jsonl")
+    unseen = make(Side(True), HELD_OUT + CALIBRATION)
+    save_items(unseen[:HELD_OUT], folder / "held_out.jsonl")
+    save_items(unseen[HELD_OUT:], folder / "calibration.jsonl")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,97 @@
+"""Checkpoints, written whole: an adapter merged into its base, with its card, for vLLM."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from model.card import FILE_NAME, load_card, save_card
+from model.errors import CheckpointInvalid
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def export(
+    adapter: Path,
+    folder: Path,
+    base: Path | None = None,
+    say: Callable[[str], None] = lambda _line: None,
+) -> None:
+    """Merge an adapter into its base and write the checkpoint to `folder`, whole or not at all.
+
+    The base is the one that the adapter names, unless another is given. The card is the adapter's
+    own, else the base's.
+
+    Raises:
+        CheckpointInvalid: there is no adapter or no base, or `folder` is something else.
+        CardInvalid: the card is malformed.
+    """
+    base = base or _base_of(adapter)
+    if not (base / "config.json").is_file():
+        raise CheckpointInvalid(f"{base} holds no checkpoint; name the adapter's base by --base")
+    card, _warning = load_card(adapter if (adapter / FILE_NAME).is_file() else base)
+    refuse_foreign(folder)
+    # Heavy imports stay here: `personadual --help` must not wait for torch.
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with whole(folder) as work:
+        say(f"reading {base}")
+        network = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+        say("merging the adapter")
+        merged = merge(network, adapter)
+        say("writing the checkpoint")
+        merged.save_pretrained(work)
+        AutoTokenizer.from_pretrained(base).save_pretrained(work)
+        save_card(card, work)
+
+
+def merge(network: Any, adapter: Path) -> Any:
+    """The network with the adapter's changes in its own weights."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(network, adapter).merge_and_unload()
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Overwrite a checkpoint, but nothing else.
+
+    Raises:
+        CheckpointInvalid: `folder` has a content that is no checkpoint of ours.
+    """
+    if folder.exists() and not (folder / FILE_NAME).is_file() and any(folder.iterdir()):
+        raise CheckpointInvalid(f"{folder} is not empty and holds no checkpoint; name another")
+
+
+@contextlib.contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` if the block succeeds."""
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield work
+        work.chmod(0o755)
+        for file in work.iterdir():
+            file.chmod(0o644)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _base_of(adapter: Path) -> Path:
+    path = adapter / ADAPTER_CONFIG
+    try:
+        return Path(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
+    except FileNotFoundError as error:
+        raise CheckpointInvalid(f"{adapter} holds no {ADAPTER_CONFIG}: it is no adapter") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointInvalid(
+            f"{path} names no base_model_name_or_path; name the base by --base"
+        ) from error

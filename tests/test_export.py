@@ -1,0 +1,79 @@
+"""An adapter becomes a checkpoint: its weights merged, its card beside them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.card import Card, load_card, save_card
+from model.errors import CheckpointInvalid
+from model.export import export
+
+
+@pytest.fixture
+def adapter(tiny: Path, tmp_path: Path) -> Path:
+    """An adapter that changes something, with a card of its own."""
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from training.checkpoints import lora, shrink
+
+    network: Any = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), lora(2))
+    torch.manual_seed(0)
+    for name, weight in network.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    folder = tmp_path / "adapter"
+    network.save_pretrained(folder)
+    save_card(replace(Card(), training={"recipe": "SFT"}), folder)
+    shrink(folder)
+    return folder
+
+
+def test_the_checkpoint_is_what_base_and_adapter_are_together(
+    adapter: Path, tiny: Path, tmp_path: Path
+) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path / "whole"
+    for _ in range(2):  # an export over an earlier one takes its place
+        export(adapter, folder)
+    card, warning = load_card(folder)
+    assert (card.training, warning) == ({"recipe": "SFT"}, None)
+    assert AutoTokenizer.from_pretrained(folder).chat_template
+    ids = torch.arange(8)[None]
+    base: Any = AutoModelForCausalLM.from_pretrained(tiny)
+    both: Any = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny), adapter)
+    merged: Any = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.inference_mode():
+        wanted, found = both(ids).logits, merged(ids).logits
+        assert torch.allclose(wanted, found, atol=1e-3)
+        assert not torch.allclose(base(ids).logits, found, atol=1e-1)
+
+
+def test_what_cannot_be_exported_is_said(adapter: Path, tiny: Path, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "letter.txt").write_text("dear")
+    with pytest.raises(CheckpointInvalid, match="holds no checkpoint; name another"):
+        export(adapter, full)
+    assert (full / "letter.txt").read_text() == "dear"
+    with pytest.raises(CheckpointInvalid, match="it is no adapter"):
+        export(tmp_path / "nowhere", tmp_path / "x")
+    with pytest.raises(CheckpointInvalid, match="--base"):
+        export(adapter, tmp_path / "x", tmp_path / "nowhere")
+    config = adapter / "adapter_config.json"
+    content = json.loads(config.read_text())
+    del content["base_model_name_or_path"]
+    config.write_text(json.dumps(content))
+    with pytest.raises(CheckpointInvalid, match="name the base by --base"):
+        export(adapter, tmp_path / "x")
+    export(adapter, tmp_path / "x", tiny)
+    assert load_card(tmp_path / "x")[1] is None
