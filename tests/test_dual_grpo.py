@@ -123,6 +123,61 @@ def test_two_steps(tiny: Path, tag_ids: TagIds, dual: DualAdvantageConfig, tmp_p
     assert [entry["dual/gap"] for entry in history] == [1.0, 1.0]
 
 
+def test_the_tags_probability_is_read_once_per_prompt_and_tag(
+    tiny: Path, tag_ids: TagIds, tmp_path: Path
+) -> None:
+    """What it reads equals a pass over all whole rows, at a fraction of the rows."""
+    import torch
+    from datasets import Dataset
+    from trl import GRPOConfig
+
+    from training.dual_trainer import DualGRPOTrainer
+
+    rows: list[int] = []
+
+    class Watched(DualGRPOTrainer):
+        def _policy_logps(self, output: dict[str, Any], prefix: Any) -> Any:
+            found = super()._policy_logps(output, prefix)
+            ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
+            mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
+            with torch.no_grad():
+                whole, _, _ = self._get_per_token_logps_and_entropies(
+                    self.model, ids, mask, output["completion_ids"].size(1)
+                )
+            for row, wanted, length in zip(found, whole, prefix.tolist(), strict=True):
+                assert length in {len(tag_ids[mode]) for mode in Mode}
+                assert torch.allclose(row[:length], wanted[:length], atol=1e-4)
+            return found
+
+        def _get_per_token_logps_and_entropies(
+            self, model: Any, ids: Any, *a: Any, **k: Any
+        ) -> Any:
+            rows.append(len(ids))
+            return super()._get_per_token_logps_and_entropies(model, ids, *a, **k)
+
+    trainer = Watched(
+        tag_ids=tag_ids,
+        dual=DualAdvantageConfig(prefix_credit="behaviour"),
+        model=str(tiny),
+        reward_funcs=lambda completions, **_: [float(len(text)) for text in completions],
+        args=GRPOConfig(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=16,
+            num_generations=8,
+            max_completion_length=16,
+            max_steps=1,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            report_to=[],
+            save_strategy="no",
+        ),
+        train_dataset=Dataset.from_list([{"prompt": f"{'Long ' * n}question?"} for n in range(4)]),
+    )
+    trainer.train()
+    assert min(rows) == 4, "two prompts, two tags"
+
+
 def test_an_odd_group_is_refused(tiny: Path, tag_ids: TagIds, tmp_path: Path) -> None:
     from datasets import Dataset
     from trl import GRPOConfig

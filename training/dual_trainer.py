@@ -99,7 +99,7 @@ class DualGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         prefix = torch.tensor(
             [len(self._tag_ids[mode]) if mode else 0 for mode in modes], device=mask.device
         )
-        policy = self._policy_logps(output) if self._needs_policy else None
+        policy = self._policy_logps(output, prefix) if self._needs_policy else None
         output["advantages"] = expand_to_tokens(
             Advantage(gathered.total[local], gathered.intra[local], gathered.inter[local]),
             prefix,
@@ -131,16 +131,27 @@ class DualGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         rewards[matrix.isnan().all(dim=1)] = torch.nan
         return rewards
 
-    def _policy_logps(self, output: dict[str, Any]) -> Tensor:
-        """Log-probabilities of the completion's tokens under the policy, `(B, T)`, no gradient."""
-        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
-        mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
+    def _policy_logps(self, output: dict[str, Any], prefix: Tensor) -> Tensor:
+        """Log-probabilities of the tag's tokens under the policy, `(B, T)`, no gradient.
+
+        `prefix` holds the length of each row's tag, `(B,)`; what stands behind means nothing.
+
+        The rows of a group differ in what follows the tag, which is not looked at: each prompt is
+        read twice, once with each tag, and not once per rollout. One forward pass, whatever the
+        number of rows: under FSDP all processes must do equally many.
+        """
+        width, height = self._tag_ids.longest, output["prompt_ids"].size(1)
+        is_tag = torch.arange(width, device=prefix.device) < prefix[:, None]
+        mask = torch.cat([output["prompt_mask"], is_tag.to(output["prompt_mask"].dtype)], dim=1)
+        ids = torch.cat([output["prompt_ids"], output["completion_ids"][:, :width]], dim=1) * mask
+        both, place = torch.unique(torch.stack([ids, mask], 1), dim=0, return_inverse=True)
         with torch.no_grad():
             logps, _, _ = self._get_per_token_logps_and_entropies(
-                self.model, ids, mask, output["completion_ids"].size(1)
+                self.model, both[:, 0], both[:, 1], ids.size(1) - height
             )
-        assert isinstance(logps, Tensor)
-        return logps
+        found: Tensor = logps.new_zeros(output["completion_ids"].shape)
+        found[:, : logps.size(1)] = logps[place]
+        return found
 
     def _behaviour(self, policy: Tensor | None, own: Tensor) -> Tensor:
         """The weight of each row's mode, from the token at the parting index.
