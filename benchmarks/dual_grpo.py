@@ -76,7 +76,6 @@ def steps(name: str, options: argparse.Namespace) -> list[float]:
         {"prompt": messages(item, draw_condition(item, rng), card.prompt)}
         for item in load_items(options.data)[: options.prompts * options.steps]
     ]
-    tag = read_tag_ids(tokenizer, card).longest if name != "GRPO" else 0
     with tempfile.TemporaryDirectory() as folder:
         shared: dict[str, Any] = {
             "model": AutoModelForCausalLM.from_pretrained(options.model, dtype="float32"),
@@ -88,7 +87,7 @@ def steps(name: str, options: argparse.Namespace) -> list[float]:
                 per_device_train_batch_size=options.prompts * options.rollouts,
                 num_generations=options.rollouts,
                 max_completion_length=options.response,
-                generation_kwargs={"min_new_tokens": options.response - tag},
+                generation_kwargs={"min_new_tokens": options.response},
                 max_steps=options.steps,
                 beta=0.04,
                 scale_rewards="none",
