@@ -260,3 +260,7 @@ def running() -> Iterator[FakeEngine]:
     fake.start()
     yield fake
     fake.stop()
+
+
+def sent(script: Script) -> dict[str, Any]:
+    return script.seen[-1]
