@@ -184,7 +184,8 @@ class Row:
 def sft_rows(
     items: Sequence[Item], form: PromptForm, tags: Tags, *, seed: int, forced: float = 0.4
 ) -> Iterator[Row]:
-    """Each item in the mode that it asks for, and a share of them in the other mode too.
+    """Each item in the mode that it asks for, and a share of those with a trace in the other mode
+    in that one too.
 
     In the other mode the tag belongs to the prompt: the reply is trained, the choice is not.
     General rows stand half under an unaligned persona and a quarter each under an aligned one and
@@ -196,9 +197,9 @@ def sft_rows(
         condition = _draw(item, rng)
         mode = Mode.GENERAL if condition is Condition.NONE else item.mode
         yield _row(item, condition, mode, form, tags, is_forced=False)
-        if rng.random() < forced:
+        other = Mode.GENERAL if item.mode is Mode.PERSONALIZED else Mode.PERSONALIZED
+        if rng.random() < forced and other in item.traces:
             condition = Condition.UNALIGNED if rng.random() < 0.5 else Condition.ALIGNED
-            other = Mode.GENERAL if item.mode is Mode.PERSONALIZED else Mode.PERSONALIZED
             # A fact keeps its answer under any persona; what a persona decides needs the one it is.
             if item.kind is not Kind.OBJECTIVE and other is Mode.PERSONALIZED:
                 condition = Condition.ALIGNED

@@ -1,0 +1,216 @@
+"""Each source's real format, read into questions; what overlaps; how a sample is drawn."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.paper_sources import alignx, flan, megascience, ultramedical, write_jsonl, write_sources
+from training.data.overlap import KeptOut, normalise
+from training.data.recipe import Rows, Source
+from training.data.sample import draw
+from training.data.sources import Question, Skip, personas, questions, tidy_persona
+from training.items import DataInvalid, Kind
+from training.rewards import matches
+
+
+def read(tmp_path: Path, kind: str, *rows: dict[str, Any], **options: Any) -> list[Question | Skip]:
+    path = tmp_path / f"{kind}.jsonl"
+    write_jsonl(path, list(rows))
+    return list(questions(Source.model_validate({"kind": kind, "files": [path], **options})))
+
+
+def one(tmp_path: Path, kind: str, row: dict[str, Any]) -> Question:
+    (found,) = read(tmp_path, kind, row)
+    assert isinstance(found, Question)
+    assert matches(found.answer, [found.answer], found.match)
+    return found
+
+
+def test_ultramedical(tmp_path: Path) -> None:
+    found = one(tmp_path, "ultramedical", ultramedical(7))
+    assert (found.task, found.answer, found.match) == ("TextBookQA", "B", "mcq")
+    assert found.text.startswith("A patient of 7 years")
+    assert "So, B." not in found.text
+    assert found.kind is Kind.OBJECTIVE
+    told = read(
+        tmp_path,
+        "ultramedical",
+        ultramedical(1, type="open_ended"),
+        ultramedical(2, answer="see the text"),
+        ultramedical(3, id="PubMedQA,12"),
+        exclude_tasks=["pubmedqa"],
+    )
+    assert [skip.reason for skip in told if isinstance(skip, Skip)] == [
+        "no answer to check",
+        "no answer to check",
+        "task excluded",
+    ]
+
+
+def test_flan(tmp_path: Path) -> None:
+    dashed = one(tmp_path, "flan", flan(3))
+    assert (dashed.answer, dashed.match) == ("B", "mcq")
+    assert dashed.text.endswith("OPTIONS:\nA. a feather\nB. a stone")
+    number = one(tmp_path, "flan", flan(4))
+    assert (number.answer, number.match) == ("8", "number")
+    text = one(tmp_path, "flan", flan(2))
+    assert (text.answer, text.match) == ("Writer Number2", "text")
+    orca = {"inputs": "Is it so? OPTIONS: (A) yes (B) no", "targets": "(B)", "_task_name": "cot"}
+    assert (one(tmp_path, "flan", orca).answer, one(tmp_path, "flan", orca).task) == ("B", "cot")
+    options = "".join(f"- option {n}\n" for n in range(11))
+    told = read(
+        tmp_path,
+        "flan",
+        flan(3, targets="a brick"),
+        flan(3, inputs=f"Which?\nOPTIONS:\n{options}", targets="option 3"),
+        flan(2, targets="once upon a time there was a king who had no crown"),
+        flan(2, targets=" "),
+        flan(2, task="trivia_qa_10templates"),
+        exclude_tasks=["trivia_qa"],
+    )
+    assert [skip.reason for skip in told if isinstance(skip, Skip)] == [
+        "answer is no option",
+        "too many options",
+        "no answer to check",
+        "no answer to check",
+        "task excluded",
+    ]
+
+
+def test_megascience(tmp_path: Path) -> None:
+    found = one(tmp_path, "megascience", megascience(4))
+    assert (found.answer, found.match, found.task) == (r"\boxed{8}", "math", "physics")
+    worded = one(tmp_path, "megascience", megascience(4, reference_answer="Newton"))
+    assert worded.match == "text"
+    (skip,) = read(tmp_path, "megascience", megascience(4, reference_answer="it depends " * 9))
+    assert skip == Skip("no answer to check")
+
+
+def test_alignx(tmp_path: Path) -> None:
+    found = [one(tmp_path, "alignx", alignx(number)) for number in range(1, 21)]
+    for number, question in enumerate(found, start=1):
+        assert f"\n{question.answer}. Go climbing with group {number}." in question.text
+        assert question.persona == f"a climber who trains {number} times a month"
+        assert question.kind is Kind.PERSONALIZED
+    assert {question.answer for question in found} == {"A", "B"}
+    bare = alignx(1, **{"Demographic Information": None})
+    same = alignx(1, chosen="Stay in and read book 1")
+    assert read(tmp_path, "alignx", bare, same) == [Skip("no persona"), Skip("nothing to choose")]
+    # The same post with other replies is about the same thing: both splits must not have it.
+    other = one(tmp_path, "alignx", alignx(1, chosen="Sleep."))
+    assert other.entity == found[0].entity
+    assert other.id != found[0].id
+
+
+def test_personahub_and_how_a_persona_is_tidied(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "persona.jsonl", [{"persona": "A baker."}, {"persona": "I'm a baker"}])
+    assert personas(Rows(files=(tmp_path / "persona.jsonl",))) == ["a baker"]
+    assert tidy_persona("I am Ada,\n a nurse.") == "Ada, a nurse"
+    assert tidy_persona("Iambic poet") == "Iambic poet"
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "said"),
+    [
+        ("ultramedical", ultramedical(1, conversations=[]), "conversations: must begin"),
+        ("ultramedical", ultramedical(1, answer=None), "answer: must be text"),
+        ("flan", {"inputs": "a", "targets": "b"}, "_task_name: is missing"),
+        ("flan", flan(1, targets=4), "targets: must be text"),
+        ("megascience", {"question": "a", "subject": "b"}, "reference_answer: is missing"),
+        ("alignx", {"prompt": "a", "chosen": "b"}, "rejected: is missing"),
+        ("alignx", alignx(1, **{"Demographic Information": 4}), "Demographic Information: must"),
+    ],
+)
+def test_a_wrong_row_is_named_by_file_line_and_field(
+    tmp_path: Path, kind: str, row: dict[str, Any], said: str
+) -> None:
+    good = {"ultramedical": ultramedical, "flan": flan, "megascience": megascience}
+    first = good.get(kind, alignx)(9)
+    with pytest.raises(DataInvalid) as refused:
+        read(tmp_path, kind, first, row)
+    assert f"{kind}.jsonl, line 2: {said}" in refused.value.message
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    for name, content, said in (
+        ("a.jsonl", b'{"persona": "x"}\n{', "a.jsonl, line 2: is not JSON"),
+        ("b.jsonl", b"[1]\n", "b.jsonl, line 1: must be an object"),
+        ("c.json", b'[\n{"persona": }]', "c.json, line 2: is not JSON"),
+        ("d.json", b"{}", "d.json: must be a list"),
+        ("e.parquet", b"PAR1 and nothing", "e.parquet: is not parquet"),
+        ("f.csv", b"persona", "f.csv: name a .json, .jsonl or .parquet file"),
+        ("g.jsonl", b'{"persona": "\xff"}', "g.jsonl is not UTF-8"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataInvalid, match=r"[a-g]\.\w+") as refused:
+            personas(Rows(files=(tmp_path / name,)))
+        assert said in refused.value.message
+
+
+def test_a_data_set_by_name_is_read_like_a_file(tmp_path: Path) -> None:
+    """`datasets` takes a folder for a name, as it takes one of the Hub."""
+    (tmp_path / "hub").mkdir()
+    write_jsonl(tmp_path / "hub" / "persona.jsonl", [{"persona": "A baker."}])
+    assert personas(Rows(datasets=str(tmp_path / "hub"))) == ["a baker"]
+    with pytest.raises(DataInvalid, match="cannot be loaded"):
+        personas(Rows(datasets=str(tmp_path / "hub"), split="nowhere"))
+
+
+def test_overlap() -> None:
+    long = "which of the following statements about the heart of a resting adult human is true"
+    kept_out = KeptOut([long, "Who wrote the novel about the white whale?", "Why?", "  "])
+    assert kept_out.overlaps(f"Please answer: {long.upper()}!! A. one B. two")
+    assert kept_out.overlaps(long.removeprefix("which "))
+    assert not kept_out.overlaps(" ".join(reversed(long.split())))
+    assert kept_out.overlaps("Q: who wrote the novel about the white whale\nA:")
+    assert not kept_out.overlaps("Who wrote the novel about the grey whale?")
+    assert kept_out.overlaps("why")
+    assert not kept_out.overlaps("Why me?")
+    assert not kept_out.overlaps("")
+    assert not KeptOut([]).overlaps("anything")
+    assert normalise("\uff21\uff22 c-D") == "ab c d"
+
+
+def test_a_sample_depends_on_the_seed_and_not_on_the_order(tmp_path: Path) -> None:
+    write_sources(tmp_path, 40)
+    source = Source(kind="ultramedical", files=(tmp_path / "ultramedical.parquet",), rl=10)
+    found = list(questions(source))
+
+    def sample(seed: int, rows: list[Question | Skip]) -> list[str]:
+        pool = draw(rows, source, KeptOut([]), set(), seed, Counter())
+        return [question.id for question in pool]
+
+    mixed = random.Random(0).sample(found, len(found))
+    assert sample(1, found) == sample(1, mixed)
+    assert sample(1, found) != sample(2, found)
+
+
+def test_a_sample_leaves_out_overlaps_and_duplicates_and_spreads_over_tasks() -> None:
+    def ask(number: int, task: str) -> Question:
+        text = f"question number {number} has these words"
+        kind = Kind.OBJECTIVE
+        return Question(f"s-{number}", "s", task, str(number), kind, text, "A", "mcq")
+
+    source = Source.model_validate(
+        {"kind": "flan", "name": "s", "files": ["x"], "rl": 8, "spread": "even"}
+    )
+    rows: list[Question | Skip] = [ask(number, "large") for number in range(100)]
+    rows += [ask(number, "small") for number in range(100, 110)]
+    dropped: Counter[tuple[str, str]] = Counter()
+    seen = {normalise("Question number 7 has these words")}
+    tests = KeptOut(["question number 5 has these words"])
+    pool = draw([*rows, Skip("no persona")], source, tests, seen, 1, dropped)
+    assert dropped == {
+        ("s", "overlaps with a test set"): 1,
+        ("s", "duplicate"): 1,
+        ("s", "no persona"): 1,
+    }
+    assert not {"s-5", "s-7"} & {question.id for question in pool}
+    assert len(pool) == 108
+    first = Counter(question.task for question in pool[:16])
+    assert abs(first["large"] - first["small"]) <= 2

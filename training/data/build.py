@@ -1,0 +1,174 @@
+"""Build: sources and a teacher in, SFT and RL files out; the use case, from top to bottom.
+
+Everything that can be wrong with the input is found before the teacher is asked anything. Where we
+leave the paper: the prompt is our renderer's, answers stand in our reply grammar and not in JSON,
+personas of questions are written by the recipe's teacher, validation rows are not training rows,
+and some RL rows stand under no persona.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from model.card import Card, load_card
+from training.data.assign import split
+from training.data.journal import Journal
+from training.data.ledger import Ledger
+from training.data.overlap import load_test_questions
+from training.data.progress import Board
+from training.data.prompts import Prompts
+from training.data.recipe import Recipe, Source
+from training.data.sample import draw
+from training.data.sources import Question, personas, questions
+from training.data.teacher import Dropped, Meter, Teacher, TeacherFailed
+from training.data.traces import Maker
+from training.data.write import write, write_report
+from training.items import DataInvalid, Item
+
+JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a build reads: `pools` in the order of the recipe's sources."""
+
+    pools: list[list[Question]]
+    personas: list[str]
+    card: Card
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build made: the row counts by file, and the report's path."""
+
+    ledger: Ledger
+    meter: Meter
+    counts: dict[str, int]
+    report: Path
+
+
+@dataclass(slots=True)
+class _Made:
+    sft: list[Item] = field(default_factory=list)
+    rl: list[Item] = field(default_factory=list)
+
+
+def read_input(recipe: Recipe) -> Input:
+    """Read every source, test set and persona of a recipe.
+
+    Raises:
+        DataInvalid: a row cannot be read, or a source has fewer questions than its quotas.
+    """
+    card, _warning = load_card(recipe.model) if recipe.model else (Card(), None)
+    tests = load_test_questions(recipe.test_sets)
+    people = personas(recipe.personas)
+    if not people:
+        raise DataInvalid("personas: there is none")
+    ledger, seen = Ledger(), set[str]()
+    pools: list[list[Question]] = []
+    for source in recipe.sources:
+        if not source.quota:
+            pools.append([])  # not worth a download
+            continue
+        pool = draw(questions(source), source, tests, seen, recipe.seed, ledger.dropped)
+        if len(pool) < source.quota:
+            raise DataInvalid(
+                f"source {source.title} has {len(pool)} usable questions,"
+                f" but its quotas ask for {source.quota}"
+            )
+        pools.append(pool)
+    return Input(pools, people, card, ledger)
+
+
+async def build(
+    recipe: Recipe, found: Input, api_key: str, console: Console, *, again: bool = False
+) -> Built:
+    """Ask the teacher for what the journal lacks, and write the files.
+
+    A build that was killed goes on when called again; with the same journal it writes the same
+    files. `again` asks once more for what failed in an earlier run.
+
+    Raises:
+        TeacherFailed: the teacher cannot be used, or nothing was kept.
+        DataInvalid: the journal or an output file cannot be used.
+    """
+    path = recipe.out / JOURNAL
+    with Journal(path, again=again) as journal:
+        teacher = Teacher(recipe.teacher, api_key, journal)
+        prompts = Prompts(recipe.teacher.max_trace_words, found.card.tags)
+        maker = Maker(teacher, prompts, found.personas, recipe.seed)
+        made = _Made()
+        try:
+            with Board(console, recipe.teacher, teacher.meter) as board:
+                for source, pool in zip(recipe.sources, found.pools, strict=True):
+                    await _make(source, deque(pool), maker, found.ledger, board, made)
+        finally:
+            await teacher.close()
+    if not made.sft and not made.rl:
+        reasons = ", ".join(sorted({reason for _source, reason in found.ledger.dropped}))
+        raise TeacherFailed(f"nothing could be kept ({reasons})")
+    sft, rl = split([made.sft, made.rl], recipe.validation, recipe.seed)
+    counts = write(sft, rl, recipe, found.card)
+    report = write_report(recipe, found.ledger, teacher.meter, counts, path)
+    return Built(found.ledger, teacher.meter, counts, report)
+
+
+async def _make(
+    source: Source, pool: deque[Question], maker: Maker, ledger: Ledger, board: Board, made: _Made
+) -> None:
+    """The three stages of a source, from one pool: no question is used twice."""
+    stages: tuple[tuple[str, int, _MakeOne, list[Item]], ...] = (
+        ("sft personalized", source.sft_personalized, maker.personalized, made.sft),
+        ("sft general", source.sft_general, maker.general, made.sft),
+        ("rl", source.rl, maker.reinforced, made.rl),
+    )
+    for stage, quota, make, kept in stages:
+        ledger.wanted[source.title, stage] = quota
+        if not quota:
+            continue
+        with board.stage(f"{source.title}, {stage}", quota):
+            found = await _fill(pool, quota, make, ledger, board)
+        ledger.kept[source.title, stage] = len(found)
+        kept += found
+
+
+_MakeOne = Callable[[Question], Awaitable[Item]]
+
+
+async def _fill(
+    pool: deque[Question], quota: int, make: _MakeOne, ledger: Ledger, board: Board
+) -> list[Item]:
+    """Take questions until the quota is met or the pool is empty.
+
+    They go in waves as large as what is missing: which ones are tried then depends on the replies
+    alone, not on which came first.
+    """
+
+    async def one(question: Question) -> Item | None:
+        try:
+            item = await make(question)
+        except Dropped as error:
+            ledger.dropped[question.source, str(error)] += 1
+            board.show(0)
+            return None
+        board.show(1)
+        return item
+
+    kept: list[Item] = []
+    while len(kept) < quota and pool:
+        wave = [pool.popleft() for _ in range(min(quota - len(kept), len(pool)))]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(question)) for question in wave]
+        except BaseExceptionGroup as errors:
+            # One failure ends the wave; the others only say the same.
+            raise errors.exceptions[0] from None
+        kept += [item for task in tasks if (item := task.result()) is not None]
+    return kept

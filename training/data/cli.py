@@ -1,0 +1,83 @@
+"""The commands `personadual data ...`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from model.errors import PersonaDualError
+from training.config import ConfigInvalid
+from training.data.recipe import Recipe, check_files, load_recipe
+
+data_app = typer.Typer(help="Build training data from sources and a teacher.", no_args_is_help=True)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+INTERRUPTED = 130
+
+
+@data_app.callback()
+def data() -> None:
+    """Build training data from sources and a teacher."""
+
+
+@data_app.command()
+def build(
+    recipe: Annotated[Path, typer.Argument(help="TOML file; `configs/` has an example.")],
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask once more for what failed in an earlier run.")
+    ] = False,
+) -> None:
+    """Build SFT and RL files; a killed build goes on when called again, and asks nothing twice."""
+    with _reported():
+        read = load_recipe(recipe)
+        check_files(read, recipe)
+        api_key = _api_key(read, recipe)
+        # The client and the readers come after the recipe is known to be right.
+        from training.data import build as use_case
+
+        with console.status("sources …"):
+            found = use_case.read_input(read)
+        console.print(f"  {sum(map(len, found.pools))} questions to choose from")
+        built = asyncio.run(use_case.build(read, found, api_key, console, again=again))
+        console.print(built.ledger.table())
+        spent = built.meter
+        console.print(
+            f"  {spent.replies} replies ({spent.asked} requests in this run),"
+            f" {spent.prompt_tokens + spent.completion_tokens} tokens,"
+            f" {spent.usd(read.teacher):.2f} USD"
+        )
+        if built.ledger.short():
+            console.print(f"  [yellow]{built.ledger.short()} short of the quotas[/yellow]")
+        console.print(f"  written: {escape(str(built.report))}", soft_wrap=True)
+
+
+def _api_key(recipe: Recipe, path: Path) -> str:
+    """The key from the variable that the recipe names; servers of one's own need none."""
+    name = recipe.teacher.api_key_env
+    if name is None:
+        return "none"
+    key = os.environ.get(name, "")
+    if not key:
+        raise ConfigInvalid(f"{path}: teacher.api_key_env: the variable {name} is not set")
+    return key
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[None]:
+    """Turn an expected failure into one line and a status of 1."""
+    try:
+        yield
+    except PersonaDualError as error:
+        errors.print(f"[red]personadual:[/red] {escape(error.message)}", soft_wrap=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        errors.print("stopped; the journal keeps what was answered, call again to go on")
+        raise typer.Exit(INTERRUPTED) from None

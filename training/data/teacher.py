@@ -1,0 +1,181 @@
+"""Teacher: a model behind an OpenAI-compatible endpoint, asked within bounds.
+
+Time-outs, 429 and 5xx are retried by the client, with its back-off. What then has no usable reply
+is dropped with a reason. A teacher that fails again and again ends the build instead, and those
+failures are not kept: when it is back, they are asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import openai
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletion
+
+from model.errors import PersonaDualError
+from training.data.journal import Entry, Journal
+from training.data.prompts import Unusable, Wish
+from training.data.recipe import Teacher as Settings
+
+T = TypeVar("T")
+_FAILURES: tuple[tuple[type[openai.APIError], str], ...] = (
+    (openai.APITimeoutError, "timed out"),
+    (openai.APIConnectionError, "unreachable"),
+    (openai.RateLimitError, "overloaded"),
+    (openai.InternalServerError, "server error"),
+)
+
+
+class TeacherFailed(PersonaDualError):
+    """The teacher cannot be used: wrong address, key or model, or it fails all the time."""
+
+    code = "teacher_failed"
+
+
+class Dropped(Exception):
+    """What was asked for does not come; the reason is its only argument."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """What the replies of a build cost. `asked` counts this run's requests alone."""
+
+    asked: int = 0
+    replies: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def usd(self, settings: Settings) -> float:
+        return (
+            self.prompt_tokens * settings.usd_per_million_prompt_tokens
+            + self.completion_tokens * settings.usd_per_million_completion_tokens
+        ) / 1e6
+
+
+class Teacher:
+    """Asks what the journal does not know; `concurrency` requests at a time."""
+
+    def __init__(self, settings: Settings, api_key: str, journal: Journal) -> None:
+        self.meter = Meter()
+        self._settings = settings
+        self._journal = journal
+        self._client = AsyncOpenAI(
+            base_url=settings.url,
+            api_key=api_key,
+            max_retries=settings.retries,
+            timeout=settings.timeout_s,
+        )
+        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._failed: list[Entry] = []
+        self._used: set[str] = set()
+
+    async def ask(self, wish: Wish[T]) -> T:
+        """A reply that can be used, after `tries` at most.
+
+        Raises:
+            Dropped: there is none.
+            TeacherFailed: the teacher cannot be used at all.
+        """
+        reason = ""
+        for attempt in range(self._settings.tries):
+            entry = await self._reply(wish.messages(attempt))
+            if entry.text is None:
+                raise Dropped(entry.failure or "no text")
+            try:
+                return wish.read(entry.text)
+            except Unusable as error:
+                reason = str(error)
+        raise Dropped(reason)
+
+    async def close(self) -> None:
+        """Settle what failed last: if the teacher answered in this run at all, it is kept."""
+        if self.meter.asked > len(self._failed):
+            self._keep_failed()
+        await self._client.close()
+
+    async def _reply(self, messages: list[dict[str, str]]) -> Entry:
+        request = {
+            "model": self._settings.model,
+            "messages": messages,
+            "temperature": self._settings.temperature,
+            "max_tokens": self._settings.max_tokens,
+            "extra_body": self._settings.extra or None,
+        }
+        text = json.dumps(request, sort_keys=True)
+        key = blake2b(text.encode(), digest_size=16).hexdigest()
+        entry = self._journal.get(key)
+        if entry is None:
+            async with self._slots:
+                entry = await self._request(key, request)
+                self._settle(entry)
+        if key not in self._used:
+            self._used.add(key)
+            self.meter.replies += 1
+            self.meter.prompt_tokens += entry.prompt_tokens
+            self.meter.completion_tokens += entry.completion_tokens
+        return entry
+
+    def _settle(self, entry: Entry) -> None:
+        self.meter.asked += 1
+        if entry.failure in _PASSING:
+            self._failed.append(entry)
+            if len(self._failed) >= self._settings.give_up_after:
+                raise TeacherFailed(
+                    f"the teacher failed {len(self._failed)} times in a row ({entry.failure});"
+                    " its replies so far are in the journal, and a further call goes on from them"
+                )
+            return
+        self._keep_failed()
+        self._journal.add(entry)
+
+    def _keep_failed(self) -> None:
+        for entry in self._failed:
+            self._journal.add(entry)
+        self._failed.clear()
+
+    async def _request(self, key: str, request: dict[str, Any]) -> Entry:
+        try:
+            response = await self._client.chat.completions.create(**request)
+        except (
+            openai.AuthenticationError,
+            openai.PermissionDeniedError,
+            openai.NotFoundError,
+        ) as error:
+            # What the server says is left out: it may repeat the key.
+            raise TeacherFailed(
+                f"{self._settings.url} answered {error.status_code} to model"
+                f" {self._settings.model}: see url, model and api_key_env of the recipe"
+            ) from None
+        except openai.APIError as error:
+            failure = next((said for kind, said in _FAILURES if isinstance(error, kind)), "refused")
+            return Entry(key, failure=failure)
+        return _entry(key, response)
+
+
+_BROKEN = "no chat completion"
+_PASSING = frozenset({_BROKEN, *(said for _kind, said in _FAILURES)})
+"""Failures of the teacher, not of what was asked."""
+
+
+def _entry(key: str, response: object) -> Entry:
+    """What a response holds. The client does not check it: any JSON, or any text, may come."""
+    if not isinstance(response, ChatCompletion):
+        return Entry(key, failure=_BROKEN)
+    try:
+        choice = response.choices[0]
+        text, reason = choice.message.content, choice.finish_reason
+    except (AttributeError, IndexError, TypeError):
+        return Entry(key, failure=_BROKEN)
+    usage = response.usage
+    tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+    if reason == "length":
+        return Entry(key, None, "cut off", *tokens)
+    if not isinstance(text, str) or not text.strip():
+        return Entry(key, None, "empty", *tokens)
+    # Half of a surrogate pair is JSON, but no text that a file could hold.
+    return Entry(key, text.encode("utf-8", "replace").decode(), None, *tokens)
