@@ -11,12 +11,12 @@ from typing import Annotated, Optional
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.markup import escape
 
 from app.errors import from_validation
 from app.settings import Settings
-from model.errors import PersonaDualError, StartFailed
+from model.console import console, errors, reported
+from model.errors import StartFailed
 
 app = typer.Typer(
     help="Serve a model that answers with a persona, or without it, and says which.",
@@ -25,8 +25,6 @@ app = typer.Typer(
 )
 model_app = typer.Typer(help="Build and inspect checkpoints.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
 
 EXAMPLE = """
 [bold]PersonaDual answers at {url}[/bold]   (docs: {url}/docs)
@@ -75,7 +73,7 @@ def serve(
     from app.serve.stack import Stack, Stopped, Wish, stoppable
 
     wish = Wish(host, port, workers, data, model, max_model_len, tuple(engine_option))
-    with _reported():
+    with reported():
         stack = Stack(wish, _settings(), _step)
         # The clean-up is within: a second Ctrl-C does not cut it short.
         with stoppable():
@@ -107,7 +105,7 @@ def build(
     """Build Pocket, the default checkpoint, from installed packages; no network is used."""
     from model.pocket import build as pocket
 
-    with _reported():
+    with reported():
         if pocket.is_built(folder, is_trained=not untrained) and not force:
             console.print(f"{folder} is built already")
             return
@@ -129,7 +127,7 @@ def export(
     """Merge an adapter into its base: a checkpoint with its card, ready for vLLM."""
     from model import export as recipe
 
-    with _reported():
+    with reported():
         with _step(f"{folder}"):
             recipe.export(adapter, folder, base, lambda line: console.print(f"  {line}"))
         console.print(f"written {folder}; calibrate it: personadual train calibrate {folder} ITEMS")
@@ -140,7 +138,7 @@ def card(folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")]) -
     """Show the model card of a checkpoint, defaults included, and whether it is well formed."""
     from model.card import load_card
 
-    with _reported():
+    with reported():
         found, warning = load_card(folder)
         if warning:
             errors.print(f"[yellow]{escape(warning)}[/yellow]")
@@ -162,16 +160,6 @@ def _step(text: str) -> Iterator[None]:
             console.print(f"  … {text}")
         yield
     console.print(f"  [green]✓[/green] {text} ({time.monotonic() - begun:.1f} s)")
-
-
-@contextlib.contextmanager
-def _reported() -> Iterator[None]:
-    """Turn an expected failure into one line and a status of 1."""
-    try:
-        yield
-    except PersonaDualError as error:
-        errors.print(f"[red]personadual:[/red] {escape(error.message)}", soft_wrap=True)
-        raise typer.Exit(1) from error
 
 
 def _settings() -> Settings:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from model.errors import PersonaDualError
+from model.console import console, reported
 from training.config import DualGrpoConfig, SftConfig, load_config
 
 train_app = typer.Typer(help="Train a checkpoint, by a TOML file.", no_args_is_help=True)
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
 
+GOES_ON = "stopped; the same command goes on from the last checkpoint"
 ConfigFile = Annotated[Path, typer.Argument(help="TOML file; `configs/` has examples.")]
 
 
@@ -31,7 +26,8 @@ def train() -> None:
 @train_app.command()
 def sft(config: ConfigFile) -> None:
     """Teach both modes and the choice between them; a killed run goes on when called again."""
-    with _reported():
+    with reported(GOES_ON):
+        _quieten()
         read = load_config(config, SftConfig)
         # The recipe brings torch along: after the configuration is known to be right.
         from training import sft as recipe
@@ -42,7 +38,8 @@ def sft(config: ConfigFile) -> None:
 @train_app.command("dual-grpo")
 def dual_grpo(config: ConfigFile) -> None:
     """Reinforce both modes and the choice; a killed run goes on when called again."""
-    with _reported():
+    with reported(GOES_ON):
+        _quieten()
         read = load_config(config, DualGrpoConfig)
         from training import dual_grpo as recipe
 
@@ -57,7 +54,8 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Draws the order and the personas.")] = 42,
 ) -> None:
     """Turn the model's log-odds of a mode into a probability, on items that it has not seen."""
-    with _reported():
+    with reported():
+        _quieten()
         from training import calibrate as recipe
 
         fitted, error = recipe.calibrate(model, data, count=count, seed=seed)
@@ -67,15 +65,9 @@ def calibrate(
         )
 
 
-@contextlib.contextmanager
-def _reported() -> Iterator[None]:
-    """Turn an expected failure into one line and a status of 1."""
+def _quieten() -> None:
+    """Our own words, and of the libraries' only warnings that say something."""
     logging.basicConfig(level=logging.WARNING, format="  %(message)s")
     logging.getLogger("personadual").setLevel(logging.INFO)
     # TRL asks for a vLLM that it has tried; without rollouts by vLLM that says nothing.
     warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
-    try:
-        yield
-    except PersonaDualError as error:
-        errors.print(f"[red]personadual:[/red] {escape(error.message)}", soft_wrap=True)
-        raise typer.Exit(1) from error

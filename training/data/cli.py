@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from model.errors import PersonaDualError
+from model.console import console, reported
 from training.config import ConfigInvalid
 from training.data.recipe import Recipe, check_files, load_recipe
 
 data_app = typer.Typer(help="Build training data from sources and a teacher.", no_args_is_help=True)
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
-INTERRUPTED = 130
 
 
 @data_app.callback()
@@ -36,7 +30,7 @@ def build(
     ] = False,
 ) -> None:
     """Build SFT and RL files; a killed build goes on when called again, and asks nothing twice."""
-    with _reported():
+    with reported("stopped; the journal keeps what was answered, call again to go on"):
         read = load_recipe(recipe)
         check_files(read, recipe)
         api_key = _api_key(read, recipe)
@@ -68,16 +62,3 @@ def _api_key(recipe: Recipe, path: Path) -> str:
     if not key:
         raise ConfigInvalid(f"{path}: teacher.api_key_env: the variable {name} is not set")
     return key
-
-
-@contextlib.contextmanager
-def _reported() -> Iterator[None]:
-    """Turn an expected failure into one line and a status of 1."""
-    try:
-        yield
-    except PersonaDualError as error:
-        errors.print(f"[red]personadual:[/red] {escape(error.message)}", soft_wrap=True)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt:
-        errors.print("stopped; the journal keeps what was answered, call again to go on")
-        raise typer.Exit(INTERRUPTED) from None
