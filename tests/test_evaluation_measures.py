@@ -1,0 +1,274 @@
+"""Known answers: every measure against a value worked out by hand."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.mode import Mode
+from training.evaluation.answers import Answer
+from training.evaluation.conditions import Isolation, Shown
+from training.evaluation.intervals import Bootstrap, Share, estimate, no_spread, sign_test
+from training.evaluation.measures import Label, measures
+from training.evaluation.parity import parity
+from training.evaluation.reliability import reliability
+from training.evaluation.report import Row, rows_of
+from training.evaluation.sheet import Sheet
+from training.items import Condition, Item, Kind
+
+GENERAL, PERSONALIZED = Mode
+NONE, ALIGNED, UNALIGNED, INJECTED = Shown
+AUTO = "auto/shared"
+
+
+def said(item: str, condition: Shown, right: bool | None = True, **fields: Any) -> Answer:
+    """An answer: the model's choice, general mode, right and sound, unless told otherwise."""
+    known: dict[str, Any] = {
+        "kind": Kind.OBJECTIVE,
+        "topic": "",
+        "is_hard": False,
+        "wanted": GENERAL,
+        "isolation": Isolation.SHARED,
+        "forced": None,
+        "seed": 0,
+        "answer": "50",
+        "mode": GENERAL,
+        "probability": None,
+        "source": "model",
+        "is_valid_format": True,
+        "is_correct_lenient": right,
+        "latency_s": 1.0,
+        "tokens": 10,
+        **fields,
+    }
+    return Answer(item=item, condition=condition, is_correct=right, **known)
+
+
+def personal(item: str, condition: Shown, right: bool = True, **fields: Any) -> Answer:
+    told: dict[str, Any] = {"kind": Kind.PERSONALIZED, "wanted": PERSONALIZED, "mode": PERSONALIZED}
+    return said(item, condition, right, **(told | fields))
+
+
+def failed(item: str, condition: Shown, **fields: Any) -> Answer:
+    nothing: dict[str, Any] = {"mode": None, "is_valid_format": False, "tokens": None}
+    return said(item, condition, False, **nothing, error="timeout", **fields)
+
+
+def rows(*answers: Answer) -> dict[Label, Row]:
+    sheet = Sheet(answers)
+    found = rows_of(measures(sheet), Bootstrap(len(sheet.items)))
+    return {row.label: row for row in found}
+
+
+def value(found: dict[Label, Row], measure: str, part: str, way: str = AUTO) -> float:
+    reading = "" if Label(measure, way, part) in found else "exact"
+    return found[Label(measure, way, part, reading)].estimate.value
+
+
+def test_accuracy_interference_benefit_injection() -> None:
+    """Right without persona 3 of 4, aligned 4, unaligned 1, injected 0."""
+    marks = {NONE: "1110", ALIGNED: "1111", UNALIGNED: "1000", INJECTED: "0000"}
+    found = rows(
+        *(
+            said(f"q{place}", shown, mark == "1")
+            for shown, given in marks.items()
+            for place, mark in enumerate(given)
+        )
+    )
+    assert [value(found, "accuracy", shown) for shown in Shown] == [0.75, 1.0, 0.25, 0.0]
+    assert value(found, "interference", "objective") == 0.5
+    assert value(found, "benefit", "objective") == 0.25
+    assert value(found, "injection", "objective") == 0.75
+    test = found[Label("interference", AUTO, "objective", "exact")].test
+    # q1 and q2 lost, none won: 2 * (1/2) ** 2
+    assert test is not None
+    assert (test.better, test.worse, test.p_value) == (2, 0, 0.5)
+
+
+def test_a_difference_is_taken_on_the_items_that_both_have() -> None:
+    """q1 has no answer beside a persona yet: interference is that of q0 alone, 1 - 0."""
+    found = rows(said("q0", NONE), said("q0", UNALIGNED, False), said("q1", NONE, False))
+    assert value(found, "accuracy", NONE) == 0.5
+    assert value(found, "interference", "objective") == 1.0
+
+
+def test_the_exact_test() -> None:
+    """1 for and 9 against: 2 * (C(10,0) + C(10,1)) / 2**10 = 22 / 1024; ties say nothing."""
+    ones = np.ones(14)
+    first = Share(np.array([1.0] * 1 + [0.0] * 9 + [1.0] * 4), ones)
+    second = Share(np.array([0.0] * 1 + [1.0] * 9 + [1.0] * 4), ones)
+    found = sign_test(first, second)
+    assert (found.better, found.worse) == (1, 9)
+    assert found.p_value == pytest.approx(22 / 1024)
+    assert sign_test(first, first).p_value == 1.0
+
+
+def test_the_bootstrap_meets_the_normal_interval() -> None:
+    """40 of 100 right: 0.4 +- 1.96 * sqrt(0.4 * 0.6 / 100) = 0.304 to 0.496."""
+    share = Share(np.array([1.0] * 40 + [0.0] * 60), np.ones(100))
+    found = estimate([(1, share)], Bootstrap(100))
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((0.304, 0.496), abs=0.015)
+    again = estimate([(1, share)], Bootstrap(100))
+    assert again == found
+
+
+def test_weights_that_are_not_kept_are_the_same() -> None:
+    """Above the limit of memory the draws are made anew each time."""
+    columns = np.random.default_rng(1).random((50, 2))
+    kept, drawn = Bootstrap(50), Bootstrap(50)
+    drawn._kept = None
+    assert np.array_equal(kept.sums(columns), drawn.sums(columns))
+    assert kept.sums(np.ones((50, 1))).tolist() == [[50.0]] * 2_000
+
+
+def test_a_value_without_spread_has_an_interval() -> None:
+    """10 of 10 right: the lower end is 0.025 ** (1/10) = 0.692 (Clopper-Pearson)."""
+    found = estimate([(1, Share(np.ones(10), np.ones(10)))], Bootstrap(10))
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((0.6915, 1.0), abs=1e-4)
+    assert no_spread(10) == pytest.approx(0.3085, abs=1e-4)
+
+
+def test_what_failed_stays_in_every_denominator() -> None:
+    found = rows(said("q0", NONE), failed("q1", NONE), said("q2", NONE), failed("q3", NONE))
+    for measure, part in (("accuracy", NONE), ("agreement", "all"), ("valid_format", "all")):
+        assert value(found, measure, part) == 0.5
+    assert value(found, "failed", "all") == 0.5
+    # Two answers took 1 s each; those that never came have no latency.
+    assert found[Label("latency", AUTO, "general")].estimate.answers == 2
+
+
+def test_mode_rate_and_agreement() -> None:
+    """A personal question: personalised under its persona, general without, free under another."""
+    found = rows(
+        personal("p0", ALIGNED),
+        personal("p0", NONE, mode=GENERAL),
+        personal("p0", UNALIGNED),
+        personal("p1", ALIGNED, mode=GENERAL, is_hard=True),
+        personal("p1", NONE, is_hard=True),
+        said("q0", UNALIGNED, mode=PERSONALIZED),
+        said("q0", ALIGNED),
+        said("q0", INJECTED, mode=PERSONALIZED),
+        said("c0", ALIGNED, None, kind=Kind.CHAT),
+    )
+    assert value(found, "personalized_rate", "personalized/aligned") == 0.5
+    assert value(found, "personalized_rate", "objective/unaligned") == 1.0
+    # p0 twice, q0 aligned and the chat turn of seven; p0 unaligned and the injected stand apart.
+    assert value(found, "agreement", "all") == pytest.approx(4 / 7)
+    assert value(found, "agreement", "plain") == pytest.approx(4 / 5)
+    assert value(found, "agreement", "hard") == 0.0
+    assert value(found, "agreement", "injected") == 0.0
+
+
+def test_regret_and_oracle() -> None:
+    """Three facts; forced general right on q0, q1, forced personalised on q1, q2.
+
+    Taken: general, general, general. Scores 1, 1, 0; better 1, 1, 1: regret 1/3.
+    """
+    forced = [
+        said(f"q{place}", UNALIGNED, place in right, forced=mode, mode=mode)
+        for mode, right in ((GENERAL, {0, 1}), (PERSONALIZED, {1, 2}))
+        for place in range(3)
+    ]
+    found = rows(*forced, *(said(f"q{place}", UNALIGNED, place < 2) for place in range(3)))
+    for part in ("all", "objective/unaligned"):
+        assert value(found, "regret", part) == pytest.approx(1 / 3)
+        assert value(found, "oracle_accuracy", part) == 1.0
+
+
+def test_reliability_brier_and_calibration_error() -> None:
+    """0.1, 0.1, 0.3 for general and 0.9 for personalised.
+
+    Bins: |0.1 - 0| * 2/4 + |0.3 - 0| / 4 + |0.9 - 1| / 4 = 0.15.
+    Brier: (0.01 + 0.01 + 0.09 + 0.01) / 4 = 0.03.
+    """
+    answers = [
+        said("q0", NONE, probability=0.1),
+        said("q1", NONE, probability=0.1),
+        said("q2", NONE, probability=0.3),
+        personal("p0", ALIGNED, probability=0.9),
+        personal("p0", UNALIGNED, probability=0.9),
+        said("q3", NONE),
+    ]
+    sheet = Sheet(answers)
+    found = reliability(sheet, AUTO, Bootstrap(len(sheet.items)))
+    assert found is not None
+    assert found.error.value == pytest.approx(0.15)
+    assert found.error.low <= 0.15 <= found.error.high
+    assert [one.probability for one in found.bins] == pytest.approx([0.1, 0.3, 0.9])
+    assert [one.frequency.value for one in found.bins] == [0.0, 0.0, 1.0]
+    assert value(rows(*answers), "brier", "all") == pytest.approx(0.03)
+
+
+def test_swap() -> None:
+    """Two facts stay ("50" and "50."), one changes, one failed: 2 of 4. One wish of two changes."""
+    ways: dict[str, Any] = {"forced": GENERAL}
+    pairs = [("50", "50."), ("B", "(b)"), ("50", "60")]
+    facts = [
+        said(f"q{place}", shown, answer=text, **ways)
+        for place, pair in enumerate(pairs)
+        for shown, text in zip((ALIGNED, UNALIGNED), pair, strict=True)
+    ]
+    lost = [said("q3", ALIGNED, **ways), failed("q3", UNALIGNED, **ways)]
+    wishes = [
+        personal(f"p{place}", shown, answer=text, forced=PERSONALIZED)
+        for place, pair in enumerate([("tofu", "steak"), ("tofu", "Tofu!")])
+        for shown, text in zip((ALIGNED, UNALIGNED), pair, strict=True)
+    ]
+    found = rows(*facts, *lost, *wishes)
+    assert value(found, "swap_invariance", "objective", "forced/general") == 0.5
+    assert value(found, "swap_change", "personalized", "forced/personalized") == 0.5
+    assert Label("swap_change", "forced/general", "personalized") not in found
+
+
+def test_strict_isolation_is_set_against_shared() -> None:
+    """Unaligned: 1 of 2 shared, 2 of 2 strict; the run without persona serves both."""
+    strict: dict[str, Any] = {"isolation": Isolation.STRICT}
+    found = rows(
+        *(said(f"q{place}", NONE) for place in range(2)),
+        *(said(f"q{place}", UNALIGNED, place == 0) for place in range(2)),
+        *(said(f"q{place}", UNALIGNED, **strict) for place in range(2)),
+    )
+    assert value(found, "isolation_gain", UNALIGNED, "auto/strict") == 0.5
+    assert value(found, "interference", "objective", AUTO) == 0.5
+    assert value(found, "interference", "objective", "auto/strict") == 0.0
+
+
+def test_cost_by_mode() -> None:
+    found = rows(
+        said("q0", NONE, latency_s=1.0, tokens=10),
+        said("q1", NONE, latency_s=3.0, tokens=20),
+        personal("p0", ALIGNED, latency_s=5.0, tokens=None),
+    )
+    assert value(found, "latency", "general") == 2.0
+    assert value(found, "tokens", "general") == 15.0
+    assert value(found, "latency", "personalized") == 5.0
+    assert Label("tokens", AUTO, "personalized") not in found
+
+
+def test_parity() -> None:
+    """Nurses 5 of 5 right, sailors 3 of 5: a gap of 0.4; ages stand in decades."""
+    number = count()
+    items, answers = [], []
+    for job, marks in (("nurse", "11111"), ("sailor", "11100")):
+        for mark in marks:
+            name = f"q{next(number)}"
+            known = {Condition.ALIGNED: {"job": job, "age": 34}}
+            shown = {"answers": ["50"], "match": "number", "personas": {}, "traces": {}}
+            texts = {"topic": "", "entity": "", "is_hard": False, "question": "?"}
+            items.append(
+                Item(name, Kind.OBJECTIVE, mode=GENERAL, **texts, **shown, attributes=known)
+            )
+            answers.append(said(name, ALIGNED, mark == "1"))
+    sheet = Sheet(answers)
+    found = {row.label: row for row in rows_of(parity(sheet, items), Bootstrap(10))}
+    assert value(found, "parity_accuracy", "job=sailor") == 0.6
+    assert value(found, "parity_accuracy", "age=30 to 39") == 0.8
+    gap = found[Label("parity_gap_accuracy", AUTO, "job: nurse over sailor")].estimate
+    assert gap.value == pytest.approx(0.4)
+    assert gap.low < 0.4 < gap.high
+    assert parity(Sheet([said("x", ALIGNED)]), []) == []

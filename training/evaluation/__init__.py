@@ -1,0 +1,1 @@
+"""Evaluation: what a persona costs in correctness and what it gives, for any endpoint."""

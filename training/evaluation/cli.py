@@ -1,0 +1,169 @@
+"""The commands `personadual evaluate ...`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional, TypeVar
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from model.console import console, errors, reported
+from training.evaluation.conditions import Isolation, Shown
+from training.evaluation.plan import Plan, asks
+from training.evaluation.suites import load_suite, suite_hash, suite_path
+
+if TYPE_CHECKING:
+    from training.evaluation.endpoint import Endpoint
+    from training.evaluation.report import Report
+
+evaluate_app = typer.Typer(help="Measure what a persona costs and gives, for any endpoint.")
+GOES_ON = "stopped; the same command goes on from the last answer"
+FOLDER = Path(".personadual/evaluations")
+TEMPERATURE = 0.6
+"""Of several seeds; one seed is asked at 0."""
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+@evaluate_app.callback(invoke_without_command=True)
+def evaluate(
+    context: typer.Context,
+    url: Annotated[str, typer.Option(help="The endpoint, like http://127.0.0.1:8080.")] = "",
+    model: Annotated[str, typer.Option(help="The model's name there.")] = "",
+    suite: Annotated[str, typer.Option(help="`pocket`, or a JSONL file of items.")] = "",
+    conditions: Annotated[
+        str, typer.Option(help="Of none, aligned, unaligned, injected.")
+    ] = "none,aligned,unaligned",
+    forced: Annotated[bool, typer.Option("--forced", help="Also force each mode.")] = False,
+    isolation: Annotated[str, typer.Option(help="Of shared, strict.")] = "shared",
+    seeds: Annotated[int, typer.Option(min=1, help="Answers per question.")] = 1,
+    temperature: Annotated[
+        Optional[float],  # noqa: UP045 - typer reads it at run time
+        typer.Option(min=0, max=2, help="0 with one seed, else 0.6."),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 128,
+    limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="So many items, taken evenly from the suite."),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests at once.")] = 16,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds an attempt may take.")] = 120.0,
+    retries: Annotated[int, typer.Option(min=0, help="Attempts after the first.")] = 2,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again what failed in an earlier run.")
+    ] = False,
+    api_key: Annotated[
+        str, typer.Option(envvar="OPENAI_API_KEY", show_envvar=True, help="Key of the endpoint.")
+    ] = "none",
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder for answers and report; a run that was ended goes on there."),
+    ] = None,
+) -> None:
+    """Ask each item under each condition and write report.html and report.json."""
+    if context.invoked_subcommand is not None:
+        return
+    for name, value in (("--url", url), ("--model", model), ("--suite", suite)):
+        if not value:
+            raise typer.BadParameter("is needed", param_hint=name)
+    with reported(GOES_ON):
+        plan = Plan(
+            conditions=_chosen(Shown, conditions, "--conditions"),
+            isolations=_chosen(Isolation, isolation, "--isolation"),
+            is_forced=forced,
+            seeds=seeds,
+            temperature=_temperature(temperature, seeds),
+            max_tokens=max_tokens,
+        )
+        # The client and the arrays are brought along only here: other commands need neither.
+        from training.evaluation import endpoint as endpoints
+
+        folder = out or FOLDER / re.sub(r"[^\w.-]+", "-", f"{model}-{Path(suite).stem}")
+        endpoint = endpoints.Endpoint(
+            url, model, api_key=api_key, timeout_s=timeout, retries=retries
+        )
+        report = asyncio.run(
+            _evaluate(endpoint, url, suite, plan, folder, limit, concurrency, retry_failed)
+        )
+        _say(report, folder)
+
+
+async def _evaluate(
+    endpoint: Endpoint,
+    url: str,
+    suite: str,
+    plan: Plan,
+    folder: Path,
+    limit: int | None,
+    concurrency: int,
+    again: bool,
+) -> Report:
+    from training.evaluation import report as reports
+    from training.evaluation.answers import Asked, pin, read_answers
+    from training.evaluation.page import write_page
+    from training.evaluation.run import ask_all
+
+    path = suite_path(suite)
+    items = load_suite(path, plan.conditions, limit)
+    try:
+        await endpoint.open()
+        asked = Asked(url, endpoint.model, suite, suite_hash(path), limit, endpoint.has_modes, plan)
+        pin(folder, asked)
+        questions = asks(items, plan, has_modes=endpoint.has_modes)
+        await ask_all(
+            endpoint, questions, plan, folder, console, concurrency=concurrency, again=again
+        )
+    finally:
+        await endpoint.close()
+    report = reports.build(asked, items, read_answers(folder), expected=len(questions))
+    reports.save_report(report, folder / "report.json")
+    write_page(report, folder / "report.html")
+    return report
+
+
+@evaluate_app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    second: Annotated[Path, typer.Argument(help="Folder of another run of the same suite.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("compare.html"),
+) -> None:
+    """Set two runs side by side, on the items that both asked."""
+    with reported():
+        from training.evaluation import compare as comparing
+
+        found = comparing.compare(first, second)
+        heads = ("Measure", "of", "first", "second", "second minus first (95%)", "p")
+        shown = Table(*heads, box=None, header_style="bold")
+        for pair in found.pairs:
+            of = f"{pair.label.way}, {pair.label.part}"
+            shown.add_row(escape(comparing.name(pair)), escape(of), *comparing.cells(pair))
+        console.print(shown)
+        out.write_text(comparing.render(found), encoding="utf-8")
+        console.print(f"  {found.items} items; page: {escape(str(out))}")
+
+
+def _say(report: Report, folder: Path) -> None:
+    for note in report.notes:
+        errors.print(f"  [yellow]{escape(note)}[/yellow]")
+    console.print(f"\n[bold]{escape(report.headline.text)}[/bold]\n")
+    console.print(f"  {folder / 'report.html'}\n  {folder / 'report.json'}", markup=False)
+
+
+def _chosen(kind: type[Choice], text: str, option: str) -> tuple[Choice, ...]:
+    """Names from a list with commas, each once, in their own order."""
+    named = {name.strip() for name in text.split(",")}
+    unknown = sorted(named - set(kind))
+    if unknown:
+        said = f"{', '.join(unknown) or 'nothing'}: choose from {', '.join(kind)}"
+        raise typer.BadParameter(said, param_hint=option)
+    return tuple(one for one in kind if one in named)
+
+
+def _temperature(given: float | None, seeds: int) -> float:
+    if given is not None:
+        return given
+    return TEMPERATURE if seeds > 1 else 0.0

@@ -1,0 +1,210 @@
+"""Report: everything that a run shows, as one typed structure; `report.json` is its JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from training.evaluation.answers import Answer, Asked
+from training.evaluation.intervals import Bootstrap, Estimate, SignTest, estimate, sign_test
+from training.evaluation.measures import AUTO_SHARED, Label, Measure, measures
+from training.evaluation.parity import parity
+from training.evaluation.reliability import Reliability, reliability
+from training.evaluation.sheet import Sheet
+from training.evaluation.worst import Worst, worst
+from training.items import Item, Kind
+
+BARS = 20
+JUDGED = frozenset({"accuracy", "personalized_accuracy", "interference", "benefit", "injection"})
+TESTED = frozenset({"interference", "benefit", "injection", "isolation_gain"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A measure with its interval; `test` for a difference between two conditions."""
+
+    label: Label
+    unit: str
+    estimate: Estimate
+    test: SignTest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Answers by probability of personalised mode, in `BARS` steps of equal width."""
+
+    kind: Kind
+    counts: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What a reader takes home: interference, read exactly, or leniently without modes.
+
+    `sign`: 1 where a persona costs correctness beyond doubt, -1 where it helps, else 0.
+    """
+
+    text: str
+    sign: int
+    way: str
+    reading: str
+    interference: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`format` counts up when the structure changes. Shares and accuracies are 0 to 1."""
+
+    asked: Asked
+    headline: Headline
+    items: dict[str, int]
+    expected: int
+    answered: int
+    failures: dict[str, int]
+    rows: list[Row]
+    reliability: dict[str, Reliability]
+    latency_percentiles_s: dict[str, dict[str, float]]
+    histograms: list[Histogram]
+    worst: list[Worst]
+    notes: list[str]
+    made: dict[str, str] = field(default_factory=dict)
+    format: int = 1
+
+    def find(self, measure: str, way: str, part: str, reading: str = "") -> Row | None:
+        wanted = Label(measure, way, part, reading)
+        return next((row for row in self.rows if row.label == wanted), None)
+
+
+def build(
+    asked: Asked, items: Sequence[Item], answers: Sequence[Answer], *, expected: int
+) -> Report:
+    """Measure the answers of a run; `expected` is how many its plan has."""
+    sheet = Sheet(answers)
+    bootstrap = Bootstrap(len(sheet.items))
+    rows = rows_of([*measures(sheet), *parity(sheet, items)], bootstrap)
+    diagrams = {way: reliability(sheet, way, bootstrap) for way in sheet.automatic}
+    way = AUTO_SHARED if AUTO_SHARED in sheet.ways else sheet.automatic[0]
+    return Report(
+        asked=asked,
+        headline=_headline(rows, way, asked),
+        items=dict(Counter(str(item.kind) for item in items)),
+        expected=expected,
+        answered=len(sheet.answers),
+        failures=dict(Counter(a.error for a in answers if a.error).most_common()),
+        rows=rows,
+        reliability={name: found for name, found in diagrams.items() if found},
+        latency_percentiles_s=_percentiles(sheet),
+        histograms=[_histogram(sheet, way, kind) for kind in Kind],
+        worst=worst(items, answers, _reading(asked)),
+        notes=_notes(asked, sheet, expected),
+        made={
+            "version": version("personadual"),
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
+
+
+def rows_of(found: Iterable[Measure], bootstrap: Bootstrap) -> list[Row]:
+    """Estimate the measures that have answers."""
+    rows = []
+    for measure in found:
+        is_rate = measure.unit == "share"
+        value = estimate(measure.terms, bootstrap, is_paired=measure.is_paired, is_rate=is_rate)
+        if value is None:
+            continue
+        is_tested = measure.label.measure in TESTED
+        test = sign_test(measure.terms[0][1], measure.terms[1][1]) if is_tested else None
+        rows.append(Row(measure.label, measure.unit, value, test))
+    return rows
+
+
+def save_report(report: Report, path: Path) -> None:
+    text = json.dumps(asdict(report), indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _reading(asked: Asked) -> str:
+    """A model that was not taught our grammar is not judged by it."""
+    return "exact" if asked.has_modes else "lenient"
+
+
+def _headline(rows: Sequence[Row], way: str, asked: Asked) -> Headline:
+    reading = _reading(asked)
+    found = {row.label: row.estimate for row in rows}
+    cost = found.get(Label("interference", way, Kind.OBJECTIVE, reading))
+    if cost is None:
+        text = "Interference was not measured: it needs the conditions none and unaligned."
+        return Headline(text, 0, way, reading, None)
+    alone, beside = (
+        found[Label("accuracy", way, shown, reading)].value for shown in ("none", "unaligned")
+    )
+    points = f"{abs(cost.value) * 100:.1f} points"
+    ends = f"95% interval {cost.low * 100:.1f} to {cost.high * 100:.1f}".replace("-", "\u2212")
+    rates = f"{alone:.1%} of factual questions are right without a persona, {beside:.1%} with"
+    rates = f"{rates} one that has nothing to do with them."
+    if cost.low > 0:
+        text = f"An unrelated persona costs {asked.model} {points} of accuracy ({ends}): {rates}"
+        return Headline(text, 1, way, reading, cost)
+    if cost.high < 0:
+        text = f"An unrelated persona gains {asked.model} {points} of accuracy ({ends}): {rates}"
+        return Headline(text, -1, way, reading, cost)
+    seen = f"{cost.value * 100:.1f}".replace("-", "\u2212")
+    text = f"No interference is certain in {asked.model}: {seen} points ({ends}); {rates}"
+    return Headline(text, 0, way, reading, cost)
+
+
+def _percentiles(sheet: Sheet) -> dict[str, dict[str, float]]:
+    """Of the answers that came, per way: the seconds that 50, 90 and 99 of 100 stay under."""
+    found = {}
+    for way in sheet.ways:
+        seconds = sorted(answer.latency_s for answer in sheet.of(way) if answer.error is None)
+        if seconds:
+            found[way] = {
+                f"p{rank}": seconds[math.ceil(rank / 100 * len(seconds)) - 1]
+                for rank in (50, 90, 99)
+            }
+    return found
+
+
+def _histogram(sheet: Sheet, way: str, kind: Kind) -> Histogram:
+    counts = [0] * BARS
+    for answer in sheet.of(way, kind=kind):
+        if answer.probability is not None:
+            counts[min(int(answer.probability * BARS), BARS - 1)] += 1
+    return Histogram(kind, counts)
+
+
+def _notes(asked: Asked, sheet: Sheet, expected: int) -> list[str]:
+    """What a reader must know before believing the figures."""
+    notes = []
+    answered = len(sheet.answers)
+    failed = sum(answer.error is not None for answer in sheet.answers)
+    if answered < expected:
+        notes.append(f"{answered} of {expected} questions are asked so far; the run is not over.")
+    if failed:
+        notes.append(
+            f"{failed} of {answered} answers failed ({failed / answered:.1%}). They count as wrong"
+            " in every figure; a failure that falls more on one condition moves the differences."
+        )
+    if not asked.has_modes:
+        notes.append(
+            "This endpoint has no modes: it was asked with the persona in the system message, and"
+            " neither forced nor isolated. Its answers are read leniently where one figure stands"
+            " for both readings."
+        )
+    if asked.plan.seeds > 1:
+        notes.append(
+            f"{asked.plan.seeds} seeds at temperature {asked.plan.temperature:g}; intervals are"
+            " over items, tests compare each item's mean."
+        )
+    return notes
+
+
+def by_label(rows: Iterable[Row]) -> Mapping[Label, Row]:
+    return {row.label: row for row in rows}

@@ -1,0 +1,72 @@
+"""Sheet: the answers of a run, sorted into ways of asking, and counted per item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from model.mode import Mode
+from training.evaluation.answers import Answer
+from training.evaluation.conditions import Shown
+from training.evaluation.intervals import Share, Term
+from training.items import Kind
+
+Scored = Iterable[tuple[str, float]]
+"""An item's id and what one answer to it counts."""
+
+
+def way_of(answer: Answer) -> str:
+    """`auto/shared`, `auto/strict`, `forced/general` or `forced/personalized`."""
+    return f"forced/{answer.forced}" if answer.forced else f"auto/{answer.isolation}"
+
+
+def expected_mode(answer: Answer) -> Mode | None:
+    """The mode that an answer should have; None where either is right.
+
+    A question of fact is a general one under any persona. A personal one needs its own persona;
+    without any it is a general one, and under another's nothing is expected.
+    """
+    if answer.wanted is Mode.GENERAL or answer.condition is Shown.NONE:
+        return Mode.GENERAL
+    return Mode.PERSONALIZED if answer.condition is Shown.ALIGNED else None
+
+
+class Sheet:
+    """Answers over a fixed list of items; `ways` are the ways of asking that occur."""
+
+    def __init__(self, answers: Sequence[Answer], items: Sequence[str] | None = None) -> None:
+        self.items = sorted({answer.item for answer in answers}) if items is None else list(items)
+        self._places = {item: place for place, item in enumerate(self.items)}
+        self.answers = [answer for answer in answers if answer.item in self._places]
+        self._by_way: dict[str, list[Answer]] = {}
+        for answer in self.answers:
+            self._by_way.setdefault(way_of(answer), []).append(answer)
+        self.ways = sorted(self._by_way)
+        self.automatic = [way for way in self.ways if way.startswith("auto/")]
+        # Without a persona there is nothing to isolate: it is asked once, for all isolations.
+        alone = [a for a in self.answers if a.condition is Shown.NONE and a.forced is None]
+        for way in self.automatic:
+            others = [a for a in self._by_way[way] if a.condition is not Shown.NONE]
+            self._by_way[way] = [*alone, *others]
+
+    def of(
+        self, way: str, condition: Shown | None = None, kind: Kind | None = None
+    ) -> list[Answer]:
+        """The answers to one way of asking."""
+        return [
+            answer
+            for answer in self._by_way.get(way, [])
+            if condition in (None, answer.condition) and kind in (None, answer.kind)
+        ]
+
+    def share(self, scored: Scored) -> Share:
+        """Count per item."""
+        hits, of = np.zeros(len(self.items)), np.zeros(len(self.items))
+        for item, score in scored:
+            hits[self._places[item]] += score
+            of[self._places[item]] += 1
+        return Share(hits, of)
+
+    def rate(self, answers: Iterable[Answer], is_hit: Callable[[Answer], bool]) -> Term:
+        return 1, self.share((answer.item, float(is_hit(answer))) for answer in answers)
