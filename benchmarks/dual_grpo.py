@@ -1,7 +1,7 @@
 """What a DualGRPO step costs beside a plain GRPO step of TRL: `python -m benchmarks.dual_grpo`.
 
-Both trainers take turns in one process, on the same model, prompts and sizes; every reply has the
-full length, so that the work is the same. The ratio of the medians is what counts.
+Both trainers take turns in one process, on the same model, prompts and sizes; a reply has the full
+length, its tag included, so that the work is the same. The ratio of the medians is what counts.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def steps(name: str, options: argparse.Namespace) -> list[float]:
         {"prompt": messages(item, draw_condition(item, rng), card.prompt)}
         for item in load_items(options.data)[: options.prompts * options.steps]
     ]
+    forced = read_tag_ids(tokenizer, card).shortest if name in CREDITS else 0
     with tempfile.TemporaryDirectory() as folder:
         shared: dict[str, Any] = {
             "model": AutoModelForCausalLM.from_pretrained(options.model, dtype="float32"),
@@ -87,7 +88,7 @@ def steps(name: str, options: argparse.Namespace) -> list[float]:
                 per_device_train_batch_size=options.prompts * options.rollouts,
                 num_generations=options.rollouts,
                 max_completion_length=options.response,
-                generation_kwargs={"min_new_tokens": options.response},
+                generation_kwargs={"min_new_tokens": options.response - forced},
                 max_steps=options.steps,
                 beta=0.04,
                 scale_rewards="none",

@@ -63,12 +63,15 @@ class TagIds:
     parting: int = field(init=False)
 
     def __post_init__(self) -> None:
-        shortest = min(len(self.general), len(self.personalized))
-        for index in range(shortest):
+        for index in range(self.shortest):
             if self.general[index] != self.personalized[index]:
                 object.__setattr__(self, "parting", index)
                 return
         raise ValueError("the ids of one tag are the beginning of the other's")
+
+    @property
+    def shortest(self) -> int:
+        return min(len(self.general), len(self.personalized))
 
     @property
     def longest(self) -> int:

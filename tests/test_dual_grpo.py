@@ -33,6 +33,9 @@ def test_the_seams_of_trl_are_where_they_were() -> None:
     for name, parameters in expected.items():
         found = list(inspect.signature(getattr(GRPOTrainer, name)).parameters)
         assert found == ["self", *parameters], name
+    made = inspect.getsource(GRPOTrainer.__init__)
+    assert '"max_new_tokens": self.max_completion_length' in made
+    assert "max_completion_length=self.max_completion_length" in made
     loss = inspect.getsource(GRPOTrainer._compute_loss)
     assert "advantages.dim() == 1" in loss, "the loss takes one advantage per token no more"
 
@@ -103,6 +106,7 @@ def test_two_steps(tiny: Path, tag_ids: TagIds, dual: DualAdvantageConfig, tmp_p
     for output in seen:
         ids, mask = output["completion_ids"], output["completion_mask"]
         modes = [mode_of(row, tag_ids) for row in ids.tolist()]
+        assert ids.size(1) <= 16, "the tag is part of the limit"
         assert sorted(modes) == [Mode.GENERAL] * 4 + [Mode.PERSONALIZED] * 4
         advantages = output["advantages"]
         assert advantages.shape == ids.shape

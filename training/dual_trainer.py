@@ -10,6 +10,8 @@ The seams belong to TRL 1.16 (`tests/test_dual_grpo.py` fails loudly when they c
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -58,14 +60,31 @@ class DualGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         modes = plan_modes(first, len(prompt_ids), self.num_generations)
         # A vLLM server is asked for `num_generations` replies of every such prompt at once: half a
         # group shares its tag, a whole group does not.
-        sampled, logps = super()._generate_single_turn(
-            force(prompt_ids, modes, self._tag_ids),
-            images,
-            multimodal_fields,
-            num_generations // 2,
-            has_tool_images,
-        )
+        with self._room_for_the_tag():
+            sampled, logps = super()._generate_single_turn(
+                force(prompt_ids, modes, self._tag_ids),
+                images,
+                multimodal_fields,
+                num_generations // 2,
+                has_tool_images,
+            )
         return join(self._tag_ids, modes, sampled, logps, self.max_completion_length)
+
+    @contextlib.contextmanager
+    def _room_for_the_tag(self) -> Iterator[None]:
+        """Sample so many tokens less: with the tag, they would be cut behind the limit."""
+        room = self.max_completion_length - self._tag_ids.shortest
+        holder, name = (
+            (self.vllm_generation, "max_completion_length")
+            if self.use_vllm
+            else (self.generation_config, "max_new_tokens")
+        )
+        whole = getattr(holder, name)
+        setattr(holder, name, room)
+        try:
+            yield
+        finally:
+            setattr(holder, name, whole)
 
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
