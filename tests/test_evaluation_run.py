@@ -47,7 +47,9 @@ def test_a_planted_interference_of_12_points_is_found(tmp_path: Path) -> None:
 def test_no_interference_is_not_called_one(tmp_path: Path) -> None:
     """Without any loss the interval is still not a point: 60 items cannot exclude 5 points."""
     with bench(tmp_path, facts(60)) as found:
-        assert "No interference is certain in sim: 0.0 points" in found.call(behave=right)
+        assert "Interference in sim cannot be told from none: 0.0 points" in found.call(
+            behave=right
+        )
         value = found.row("interference", AUTO, "objective", "exact")["estimate"]
         assert -0.07 < value["low"] < 0 < value["high"] < 0.07
         assert 'class="calm"' in found.page

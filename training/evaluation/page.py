@@ -64,8 +64,8 @@ def _headline(found: Headline) -> str:
     if found.interference is None:
         return said
     colour = {1: "bad", 0: "calm", -1: "good"}[found.sign]
-    change = signed(-found.interference.value)
-    return f'<strong class="{colour}">{change}<small>points</small></strong>{said}'
+    cost = signed(found.interference.value)
+    return f'<strong class="{colour}">{cost}<small>points of interference</small></strong>{said}'
 
 
 def _settings(report: Report) -> Iterator[str]:

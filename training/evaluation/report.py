@@ -155,7 +155,9 @@ def _headline(rows: Sequence[Row], way: str, asked: Asked) -> Headline:
         text = f"An unrelated persona gains {asked.model} {points} of accuracy ({ends}): {rates}"
         return Headline(text, -1, way, reading, cost)
     seen = f"{cost.value * 100:.1f}".replace("-", "\u2212")
-    text = f"No interference is certain in {asked.model}: {seen} points ({ends}); {rates}"
+    text = (
+        f"Interference in {asked.model} cannot be told from none: {seen} points ({ends}); {rates}"
+    )
     return Headline(text, 0, way, reading, cost)
 
 
