@@ -39,7 +39,7 @@ def test_a_planted_interference_of_12_points_is_found(tmp_path: Path) -> None:
         assert (value["items"], value["answers"]) == (200, 400)
         assert row["test"] == {"better": 24, "worse": 0, "p_value": pytest.approx(2 / 2**24)}
         assert "costs sim 12.0 points of accuracy" in said
-        assert '<strong class="bad">\u221212.0' in found.page
+        assert '<strong class="bad">+12.0' in found.page
         assert found.value("benefit", AUTO, "objective", "exact") == 0.0
         assert len(found.report["worst"]) == 20
 
