@@ -76,13 +76,19 @@ def load_card(folder: Path) -> tuple[Card, str | None]:
         CardInvalid: the card is malformed.
     """
     path = folder / FILE_NAME
-    warning = None
+    warnings = []
     if path.is_file():
         card = parse_card(path.read_bytes())
     else:
         card = Card()
-        warning = f"no {FILE_NAME} with the checkpoint: default tags, prompt and calibration"
-    return replace(card, control_strings=_control_strings(folder)), warning
+        warnings.append(f"no {FILE_NAME} with the checkpoint: default tags, prompt and calibration")
+    control_strings = _control_strings(folder)
+    if not control_strings:
+        warnings.append(
+            "no control tokens in its tokenizer.json, or no such file: only the common ones are"
+            " kept plain in personas and messages"
+        )
+    return replace(card, control_strings=control_strings), "; ".join(warnings) or None
 
 
 def save_card(card: Card, folder: Path) -> None:

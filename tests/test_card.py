@@ -16,7 +16,7 @@ from model.prompt import PAPER_FORM
 
 
 def test_a_card_survives_its_file(tmp_path: Path) -> None:
-    """What is saved is what is loaded, and no warning is given."""
+    """What is saved is what is loaded, and the warning is of the tokenizer, which is not there."""
     card = Card(
         tags=Tags("<g>", "<p>"),
         prompt=PAPER_FORM,
@@ -26,7 +26,11 @@ def test_a_card_survives_its_file(tmp_path: Path) -> None:
         training={"recipe": "sft", "seed": 7},
     )
     save_card(card, tmp_path)
-    assert load_card(tmp_path) == (card, None)
+    found, warning = load_card(tmp_path)
+    assert found == card
+    assert warning is not None
+    assert "tokenizer.json" in warning
+    assert FILE_NAME not in warning
 
 
 def test_a_checkpoint_without_card_gets_defaults_and_a_warning(tmp_path: Path) -> None:
@@ -40,7 +44,10 @@ def test_control_strings_come_from_the_tokenizer(tmp_path: Path) -> None:
     """Every added token of the checkpoint, so that no text can become one."""
     added = {"added_tokens": [{"id": 1, "content": "<|im_start|>"}, {"id": 2, "content": "<tool>"}]}
     (tmp_path / "tokenizer.json").write_text(json.dumps(added))
-    assert load_card(tmp_path)[0].control_strings == ("<|im_start|>", "<tool>")
+    card, warning = load_card(tmp_path)
+    assert card.control_strings == ("<|im_start|>", "<tool>")
+    assert warning is not None
+    assert "tokenizer.json" not in warning
 
 
 @pytest.mark.parametrize(
