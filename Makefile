@@ -58,7 +58,7 @@ UV_LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate --
 lock:  ## Write both locks anew (needs uv); the CPU one is the list in cpu.in, which pip installs as it is
 	@{ cat requirements/head.txt; $(UV_LOCK) --no-deps requirements/cpu.in; } > requirements/cpu.lock
 	@{ echo "# Locked set for the CUDA engine and for development: CPython 3.11, Linux x86-64. \`make lock\` writes it."; \
-	  $(UV_LOCK) --python-platform x86_64-manylinux_2_28 --overrides requirements/overrides.txt pyproject.toml --extra engine-cuda --extra dev; } > requirements/cuda.lock
+	  $(UV_LOCK) --python-platform x86_64-manylinux_2_28 --overrides requirements/overrides.txt pyproject.toml --extra engine-cuda --extra train --extra data --extra dev; } > requirements/cuda.lock
 
 clean:  ## Remove the environment and what tests and builds left
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist
