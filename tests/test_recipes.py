@@ -147,6 +147,18 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
         assert (ends["killed"][key] - tensor).abs().max() < 1e-3, key
 
 
+def test_plain_grpo_runs_by_the_same_recipe(recipes: dict[str, str], tmp_path: Path) -> None:
+    """The arm to compare with: no tag is forced, so no reward is told by mode."""
+    path, out = tmp_path / "plain.toml", tmp_path / "plain"
+    text = recipes["dual-grpo"].replace(f"max_steps = {STEPS}", "max_steps = 2")
+    path.write_text(f"{text.format(out=out)}forced_tags = false\n")
+    subprocess.run(_command("dual-grpo", path), check=True, cwd=ROOT, capture_output=True)
+    assert "# GRPO\n" in (out / "run.md").read_text()
+    steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
+    assert any("reward" in step for step in steps)
+    assert not any("dual/gap" in step for step in steps)
+
+
 def _command(recipe: str, path: Path) -> list[str]:
     return [sys.executable, "-m", "app", "train", recipe, str(path)]
 

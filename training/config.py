@@ -83,6 +83,8 @@ class DualGrpoConfig(Config):
     temperature: Annotated[float, Field(gt=0)] = 0.6
     max_prompt: Annotated[int, Field(ge=16)] = 2048
     max_response: Annotated[int, Field(ge=16)] = 1024
+    forced_tags: bool = True
+    """False: TRL's plain GRPO, whose rollouts choose their mode themselves; `dual` is not read."""
     dual: DualAdvantageConfig = DualAdvantageConfig()
     generation: Literal["transformers", "colocate", "server"] = "transformers"
     server_url: str | None = None

@@ -87,7 +87,7 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     from datasets import Dataset
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import GRPOConfig
+    from trl import GRPOConfig, GRPOTrainer
 
     from training.dual_trainer import DualGRPOTrainer
     from training.progress import attach
@@ -101,15 +101,18 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     network: Any = AutoModelForCausalLM.from_pretrained(config.model, dtype=dtype)
     if config.adapter is not None:
         network = PeftModel.from_pretrained(network, config.adapter, is_trainable=True)
-    trainer = DualGRPOTrainer(
-        tag_ids=tag_ids,
-        dual=config.dual,
-        model=network,
-        reward_funcs=rewards(tokenizer, card, tag_ids),
-        args=GRPOConfig(**arguments(config, card)),
-        train_dataset=Dataset.from_list(found),
-        processing_class=tokenizer,
-        peft_config=lora(config.lora_rank),
+    shared: dict[str, Any] = {
+        "model": network,
+        "reward_funcs": rewards(tokenizer, card, tag_ids),
+        "args": GRPOConfig(**arguments(config, card)),
+        "train_dataset": Dataset.from_list(found),
+        "processing_class": tokenizer,
+        "peft_config": lora(config.lora_rank),
+    }
+    trainer = (
+        DualGRPOTrainer(tag_ids=tag_ids, dual=config.dual, **shared)
+        if config.forced_tags
+        else GRPOTrainer(**shared)
     )
     attach(trainer, config.out, console, open_probe(config, tokenizer), config.probe_every)
     last = last_complete(config.out / "checkpoints")
@@ -117,11 +120,12 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     is_adapter = config.adapter is not None or config.lora_rank is not None
     folder = config.out / ("adapter" if is_adapter else "model")
     trainer.save_model(str(folder))
+    recipe = "DualGRPO" if config.forced_tags else "GRPO"
     if trainer.is_world_process_zero():
         if is_adapter:
             shrink(folder)
-        save_card(trained_card(config, "DualGRPO", trainer.state), folder)
-        write_run(config, "DualGRPO", trainer.state)
+        save_card(trained_card(config, recipe, trainer.state), folder)
+        write_run(config, recipe, trainer.state)
     return folder
 
 
