@@ -197,7 +197,13 @@ def test_a_build_that_is_ended_goes_on_and_asks_nothing_twice(
     write_sources(tmp_path)
     path = recipe(tmp_path, server.url, teacher="concurrency = 4")
     script.always = 0.1
-    process = subprocess.Popen([*CLI, str(path)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*CLI, str(path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background of a shell has Ctrl-C ignored, by inheritance.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_until(lambda: len(script.asked) > 15, 60)
     process.send_signal(number)
     _out, said = process.communicate(timeout=30)
