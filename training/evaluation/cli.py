@@ -146,6 +146,19 @@ def compare(
         console.print(f"  {found.items} items; page: {escape(str(out))}")
 
 
+@evaluate_app.command()
+def card(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of the checkpoint that it asked.")],
+) -> None:
+    """Write a run's headline figures into the checkpoint's card."""
+    with reported():
+        from training.evaluation.carding import write_card
+
+        found = write_card(run, checkpoint)
+        console.print(f"  {len(found.evaluation['figures'])} figures in the card of {checkpoint}")
+
+
 def _say(report: Report, folder: Path) -> None:
     for note in report.notes:
         errors.print(f"  [yellow]{escape(note)}[/yellow]")

@@ -1,0 +1,74 @@
+"""What of a report goes into the checkpoint's card: the headline figures with their intervals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from model.card import Card, load_card, save_card
+from training.evaluation.report import Report
+from training.items import DataInvalid, first_wrong
+
+KEPT = {
+    "interference": ("interference", "objective"),
+    "benefit": ("benefit", "personalized"),
+    "accuracy_no_persona": ("accuracy", "none"),
+    "accuracy_aligned": ("accuracy", "aligned"),
+    "accuracy_unaligned": ("accuracy", "unaligned"),
+    "personalized_accuracy": ("personalized_accuracy", "aligned"),
+    "mode_agreement": ("agreement", "all"),
+    "regret": ("regret", "all"),
+    "swap_invariance": ("swap_invariance", "objective"),
+}
+"""Names in the card: measure and part of the report, of the model's own choice."""
+_REPORT = TypeAdapter(Report)
+
+
+def write_card(run: Path, checkpoint: Path) -> Card:
+    """Write the figures of a run into the card of the checkpoint that it asked.
+
+    Each is `[value, low, high]`, 0 to 1, the ends of its 95 % interval; one that the run has not
+    measured is left out.
+
+    Raises:
+        DataInvalid: the run has no report, or an unreadable one.
+        CardInvalid: the checkpoint's card is malformed.
+    """
+    path = run / "report.json"
+    try:
+        report = _REPORT.validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataInvalid(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise DataInvalid(f"{path}: {first_wrong(error)}") from error
+    card, _warning = load_card(checkpoint)
+    found = replace(card, evaluation=_figures(report))
+    save_card(found, checkpoint)
+    return found
+
+
+def _figures(report: Report) -> dict[str, Any]:
+    way, reading = report.headline.way, report.headline.reading
+    figures: dict[str, list[float]] = {}
+    for name, (measure, part) in KEPT.items():
+        row = report.find(measure, way, part, reading) or report.find(measure, way, part)
+        if row is not None:
+            figures[name] = _rounded(row.estimate.value, row.estimate.low, row.estimate.high)
+    if way in report.reliability:
+        error = report.reliability[way].error
+        figures["calibration_error"] = _rounded(error.value, error.low, error.high)
+    return {
+        "suite": Path(report.asked.suite).name,
+        "items": sum(report.items.values()),
+        "way": way,
+        "reading": reading,
+        "made": dict(report.made),
+        "figures": figures,
+    }
+
+
+def _rounded(*values: float) -> list[float]:
+    return [round(value, 4) for value in values]
