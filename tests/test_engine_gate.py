@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -280,37 +278,3 @@ async def test_unknown_values_are_400_by_name(server: RealEngine) -> None:
             await ask_all(server.url, [asked])
         assert refused.value.status == 400
         assert name in refused.value.message
-
-
-SCHEMA = {
-    "type": "object",
-    "properties": {"city": {"type": "string"}},
-    "required": ["city"],
-    "additionalProperties": False,
-}
-FORMAT = {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA}}
-
-
-@pytest.mark.parametrize("mode", Mode)
-async def test_a_grammar_holds_for_the_answer_only(engine: RealEngine, mode: Mode) -> None:
-    """Tag first, then JSON of the schema; the probability is read before any mask."""
-    tags, tag_ids = await tags_of(engine)
-    fields = {"max_tokens": 80, "temperature": 0}
-    free = body(QUESTIONS[0], Dial(forced=mode), tag_ids, **fields)
-    held = {**free, "response_format": FORMAT, "chat_template_kwargs": {"personadual_gated": True}}
-    [plain], [formed] = await ask_all(engine.url, [free]), await ask_all(engine.url, [held])
-    text = formed["choices"][0]["message"]["content"]
-    assert text.startswith(tags[mode])
-    assert set(json.loads(text.removeprefix(tags[mode]))) == {"city"}
-    assert math.isclose(
-        leaning(formed["choices"][0], mode, tag_ids),
-        leaning(plain["choices"][0], mode, tag_ids),
-        abs_tol=1e-3,
-    )
-
-
-async def test_a_grammar_without_gate_begins_at_once(engine: RealEngine) -> None:
-    _, tag_ids = await tags_of(engine)
-    asked = body(QUESTIONS[0], None, tag_ids, max_tokens=80, response_format=FORMAT)
-    [answer] = await ask_all(engine.url, [asked])
-    assert set(json.loads(answer["choices"][0]["message"]["content"])) == {"city"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -14,13 +15,14 @@ from training.credit import DualAdvantageConfig
 from training.items import first_wrong
 
 C = TypeVar("C", bound="Config")
+M = TypeVar("M", bound=BaseModel)
 
 
 class ConfigInvalid(PersonaDualError):
     """A configuration that cannot be run."""
 
 
-class Config(BaseModel):
+class Config(BaseModel, ABC):
     """What every recipe needs; paths count from the folder in which the command is called."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,9 +41,9 @@ class Config(BaseModel):
     probe_every: Annotated[int, Field(ge=1)] = 50
 
     @property
+    @abstractmethod
     def longest(self) -> int:
         """Tokens of the longest row, which the model's context must hold."""
-        raise NotImplementedError
 
 
 class SftConfig(Config):
@@ -124,7 +126,7 @@ def load_config(path: Path, kind: type[C]) -> C:
     return config
 
 
-def read_config(path: Path, kind: type[C]) -> C:
+def read_config(path: Path, kind: type[M]) -> M:
     """Read a configuration; what it names need not be there.
 
     Raises:
@@ -134,7 +136,7 @@ def read_config(path: Path, kind: type[C]) -> C:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigInvalid(f"{path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigInvalid(f"{path} is not TOML: {error}") from error
     try:
         return kind.model_validate(content)

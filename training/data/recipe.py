@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from training.config import ConfigInvalid
-from training.items import first_wrong
+from training.config import ConfigInvalid, read_config
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -149,16 +147,7 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         ConfigInvalid: it cannot be read, or a field is unknown or wrong.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigInvalid(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{path} is not TOML: {error}") from error
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise ConfigInvalid(f"{path}: {first_wrong(error)}") from error
+    return read_config(path, Recipe)
 
 
 def check_files(recipe: Recipe, path: Path) -> None:
