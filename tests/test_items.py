@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from training.items import (
     sft_rows,
     write_reply,
 )
-from training.pocket.make import CALIBRATION, HELD_OUT, TRAIN, make
+from training.pocket.make import CALIBRATION, HELD_OUT, REINFORCE, TRAIN, make
 from training.pocket.side import Side
 from training.rewards import matches
 
@@ -33,28 +34,50 @@ def train() -> list[Item]:
 
 
 @pytest.fixture(scope="module")
+def reinforce() -> list[Item]:
+    return load_items(DATA / "reinforce.jsonl")
+
+
+@pytest.fixture(scope="module")
 def held_out() -> list[Item]:
     return load_items(DATA / "held_out.jsonl")
 
 
-def test_the_committed_set_is_what_the_makers_make(train: list[Item], held_out: list[Item]) -> None:
-    assert len(train) >= 6_000
+def test_the_committed_set_is_what_the_makers_make(
+    train: list[Item], reinforce: list[Item], held_out: list[Item]
+) -> None:
+    assert len(train) + len(reinforce) >= 6_000
     assert len(held_out) >= 1_500
-    assert make(Side(False), TRAIN) == train
-    unseen = make(Side(True), HELD_OUT + CALIBRATION)
+    assert make(Side.TRAIN, TRAIN) == train
+    assert make(Side.REINFORCE, REINFORCE) == reinforce
+    unseen = make(Side.HELD_OUT, HELD_OUT + CALIBRATION)
     assert unseen[:HELD_OUT] == held_out
     assert unseen[HELD_OUT:] == load_items(DATA / "calibration.jsonl")
 
 
 def test_the_sides_share_no_entity_and_no_question_of_fact(
-    train: list[Item], held_out: list[Item]
+    train: list[Item], reinforce: list[Item], held_out: list[Item]
 ) -> None:
-    assert not {item.entity for item in train} & {item.entity for item in held_out}
-    asked, other = (
-        {item.question for item in side if item.kind is Kind.OBJECTIVE}
-        for side in (train, held_out)
-    )
-    assert not asked & other
+    for one, other in itertools.combinations((train, reinforce, held_out), 2):
+        assert not {item.entity for item in one} & {item.entity for item in other}
+        asked, also = (
+            {item.question for item in side if item.kind is Kind.OBJECTIVE} for side in (one, other)
+        )
+        assert not asked & also
+
+
+def test_a_persona_reads_well_and_its_attributes_are_what_it_tells(train: list[Item]) -> None:
+    """Parity is measured over them: a persona that says nothing of an age has none."""
+    told = Counter[str]()
+    for item in train:
+        for condition, text in item.personas.items():
+            assert text == text.strip()
+            assert "  " not in text
+            for name, value in item.attributes[condition].items():
+                assert str(value) in text
+                told[name] += 1
+    assert set(told) == {"age", "occupation", "town"}
+    assert min(told.values()) > 1_000
 
 
 def test_every_item_has_what_it_needs(train: list[Item], held_out: list[Item]) -> None:
@@ -94,15 +117,16 @@ def test_a_personal_question_is_answered_from_its_persona(
     train: list[Item], held_out: list[Item]
 ) -> None:
     """Most answers repeat a word that only the persona holds, and held-out words are new."""
-    words: dict[str, set[str]] = {"train": set(), "held": set()}
-    for item in [*train, *held_out]:
-        if item.match == "mention":
-            assert item.answers[0] in item.personas[Condition.ALIGNED]
-            assert item.answers[0] not in item.traces[Mode.GENERAL].answer
-            words[item.id.partition("-")[0]].add(item.answers[0])
-    assert len(words["train"]) > 150
-    assert len(words["held"]) > 50
-    assert len(words["held"] - words["train"]) > 0.9 * len(words["held"])
+    known, new = set[str](), set[str]()
+    for side, words in ((train, known), (held_out, new)):
+        for item in side:
+            if item.match == "mention":
+                assert item.answers[0] in item.personas[Condition.ALIGNED]
+                assert item.answers[0] not in item.traces[Mode.GENERAL].answer
+                words.add(item.answers[0])
+    assert len(known) > 150
+    assert len(new) > 50
+    assert len(new - known) > 0.9 * len(new)
 
 
 def test_a_personal_question_without_persona_is_a_general_one(train: list[Item]) -> None:

@@ -7,7 +7,7 @@ import random
 from model.mode import Mode
 from training.items import Condition, Item, Kind, Trace
 from training.pocket import interests
-from training.pocket.people import about
+from training.pocket.people import about, attributes, texts
 from training.pocket.side import Side
 from training.pocket.world import countries
 
@@ -51,6 +51,7 @@ def draw(rng: random.Random, side: Side, name: str) -> Item:
         asked = rng.choice(_ABOUT_PLACES).format(land.name)
         told = f"{land.name} lies in {land.continent}. Its capital is {land.capital}."
         traces = dict.fromkeys(Mode, Trace("This asks for what is known of a place.", told))
+    known = {Condition.ALIGNED: about(rng, says), Condition.UNALIGNED: about(rng)}
     return Item(
         name,
         Kind.CHAT,
@@ -61,6 +62,7 @@ def draw(rng: random.Random, side: Side, name: str) -> Item:
         asked,
         [],
         "text",
-        {Condition.ALIGNED: about(rng, says), Condition.UNALIGNED: about(rng)},
+        texts(known),
         traces,
+        attributes(known),
     )

@@ -1,7 +1,7 @@
 """Makes the Pocket set: `python -m training.pocket.make FOLDER` writes it.
 
-What is held out shares no entity with what is trained on. The calibration is fitted on items of
-its own, so that the held-out ones measure it.
+What is held out shares no entity with what is trained on, and what is reinforced on none with
+either. The calibration is fitted on items of its own, so that the held-out ones measure it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from training.items import Condition, Item, Kind, Trace, save_items
 from training.pocket import chat, interests, tastes
 from training.pocket.fact import Fact
 from training.pocket.facts import MAKERS
-from training.pocket.people import PEOPLE, about
+from training.pocket.people import PEOPLE, about, attributes, texts
 from training.pocket.side import Side
 from training.pocket.wish import Wish, with_options
 
 SEED = 20260108
-TRAIN, HELD_OUT, CALIBRATION = 6_400, 1_600, 400
+TRAIN, REINFORCE, HELD_OUT, CALIBRATION = 4_800, 1_600, 1_600, 400
 SHARES = {"fact": 50, "interest": 30, "taste": 14, "chat": 6}
 HARD_SHARE = 0.2
 ASKED_PERSONALLY = (
@@ -61,10 +61,10 @@ KNOWS = {
 
 def make(side: Side, count: int) -> list[Item]:
     """The items of one side: the same ones every time, no question with one persona twice."""
-    rng = random.Random(f"{SEED} {side.is_held_out}")
+    rng = random.Random(f"{SEED} {side.name}")
     items: dict[tuple[str, str], Item] = {}
     while len(items) < count:
-        name = f"{'held' if side.is_held_out else 'train'}-{len(items):05d}"
+        name = f"{side.name.lower()}-{len(items):05d}"
         item = _draw(rng, side, name)
         persona = "" if item.kind is Kind.OBJECTIVE else item.personas[Condition.ALIGNED]
         items.setdefault((item.question, persona), item)
@@ -95,6 +95,10 @@ def _fact(rng: random.Random, side: Side, name: str) -> Item:
     if fact.wrong and rng.random() < 0.5:
         question, answer = with_options(rng, question, [answer, *fact.wrong], answer)
         match, why = "mcq", f"{why} That is option {answer}."
+    known = {
+        Condition.ALIGNED: about(rng, KNOWS[fact.topic]),
+        Condition.UNALIGNED: about(rng, *_misleading(rng, side, fact)),
+    }
     return Item(
         name,
         Kind.OBJECTIVE,
@@ -105,14 +109,12 @@ def _fact(rng: random.Random, side: Side, name: str) -> Item:
         question,
         [answer],
         match,
-        {
-            Condition.ALIGNED: about(rng, KNOWS[fact.topic]),
-            Condition.UNALIGNED: about(rng, *_misleading(rng, side, fact)),
-        },
+        texts(known),
         {
             Mode.GENERAL: Trace(f"This asks for a fact. {why}", answer),
             Mode.PERSONALIZED: Trace(f"What we know of the user changes no fact. {why}", answer),
         },
+        attributes(known),
     )
 
 
@@ -137,6 +139,10 @@ def _misleading(rng: random.Random, side: Side, fact: Fact) -> list[str]:
 
 def _personal(rng: random.Random, side: Side, name: str, wish: Wish) -> Item:
     others = [interests.besides(rng, side, wish.topic) for _ in range(rng.randint(0, 2))]
+    known = {
+        Condition.ALIGNED: about(rng, *rng.sample([wish.says, *others], len(others) + 1)),
+        Condition.UNALIGNED: about(rng, interests.besides(rng, side, wish.topic)),
+    }
     return Item(
         name,
         Kind.PERSONALIZED,
@@ -147,20 +153,19 @@ def _personal(rng: random.Random, side: Side, name: str, wish: Wish) -> Item:
         wish.question,
         wish.accepted,
         wish.match,
-        {
-            Condition.ALIGNED: about(rng, *rng.sample([wish.says, *others], len(others) + 1)),
-            Condition.UNALIGNED: about(rng, interests.besides(rng, side, wish.topic)),
-        },
+        texts(known),
         {
             Mode.GENERAL: Trace("Whoever asks, this is the usual choice.", wish.usual),
             Mode.PERSONALIZED: Trace(wish.why, wish.answer),
         },
+        attributes(known),
     )
 
 
 def main(folder: Path) -> None:
-    save_items(make(Side(False), TRAIN), folder / "train.jsonl")
-    unseen = make(Side(True), HELD_OUT + CALIBRATION)
+    save_items(make(Side.TRAIN, TRAIN), folder / "train.jsonl")
+    save_items(make(Side.REINFORCE, REINFORCE), folder / "reinforce.jsonl")
+    unseen = make(Side.HELD_OUT, HELD_OUT + CALIBRATION)
     save_items(unseen[:HELD_OUT], folder / "held_out.jsonl")
     save_items(unseen[HELD_OUT:], folder / "calibration.jsonl")
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import TypeAdapter
+
+from model.persona import Attribute, Persona
+from training.items import Condition
 
 T = TypeVar("T")
 
@@ -33,21 +36,33 @@ class People:
 PEOPLE = read_toml(__file__, People)
 
 
-def about(rng: random.Random, *says: str) -> str:
+def about(rng: random.Random, *says: str) -> Persona:
     """A persona that holds what it `says` of its user, at random places among one to three others.
 
-    Each of `says` is what stands behind "she": "is vegan".
+    Each of `says` is what stands behind "she": "is vegan". Its attributes are what the text tells
+    of town, occupation and age.
     """
-    lines: list[str] = [
-        f"lives in {rng.choice(PEOPLE.towns)}",
-        f"works as a {rng.choice(PEOPLE.jobs)}",
-        rng.choice(PEOPLE.homes),
-        f"is {rng.randint(19, 78)} years old",
-    ]
-    lines = rng.sample(lines, rng.randint(1, 3))
+    town, occupation = rng.choice(PEOPLE.towns), rng.choice(PEOPLE.jobs)
+    home, age = rng.choice(PEOPLE.homes), rng.randint(19, 78)
+    told: dict[str, dict[str, Attribute]] = {
+        f"lives in {town}": {"town": town},
+        f"works as a {occupation}": {"occupation": occupation},
+        home: {},
+        f"is {age} years old": {"age": age},
+    }
+    lines = rng.sample(list(told), rng.randint(1, 3))
+    attributes = {name: value for line in lines for name, value in told[line].items()}
     for one in says:
         lines.insert(rng.randint(0, len(lines)), one)
-    return _written(rng, lines)
+    return Persona(_written(rng, lines), attributes)
+
+
+def texts(personas: Mapping[Condition, Persona]) -> dict[Condition, str]:
+    return {condition: persona.text for condition, persona in personas.items()}
+
+
+def attributes(personas: Mapping[Condition, Persona]) -> dict[Condition, dict[str, Attribute]]:
+    return {condition: dict(persona.attributes) for condition, persona in personas.items()}
 
 
 def _written(rng: random.Random, lines: Sequence[str]) -> str:
@@ -56,9 +71,10 @@ def _written(rng: random.Random, lines: Sequence[str]) -> str:
     if style == 0:
         return " ".join(f"{name} {line}." for line in lines)
     if style == 1:
-        return f"{name} {lines[0]}. " + " ".join(f"The user {line}." for line in lines[1:])
+        return " ".join([f"{name} {lines[0]}.", *(f"The user {line}." for line in lines[1:])])
     if style == 2:
-        return f"The user {', '.join(lines[:-1])} and {lines[-1]}."
+        *others, last = lines
+        return f"The user {', '.join(others)} and {last}." if others else f"The user {last}."
     # As people note things: "Is vegan" loses its verb, other verbs stay.
     noted = [line.removeprefix("is ") for line in lines]
     return " ".join(f"{line[0].upper()}{line[1:]}." for line in noted)
