@@ -151,7 +151,7 @@ async def until_ready(session: aiohttp.ClientSession, url: str) -> None:
 
 
 def main(rounds: int) -> None:
-    folder, pocket = Path(tempfile.mkdtemp()), built_pocket()
+    folder, pocket = Path(tempfile.mkdtemp()), built_pocket(is_trained=True)
     options = ["--max-num-seqs", str(CLIENTS)]
     gated = RealEngine(pocket, folder / "gated", options)
     plain = RealEngine(pocket, folder / "plain", options, has_gate=False)
