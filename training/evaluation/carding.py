@@ -6,11 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from model.card import Card, load_card, save_card
-from training.evaluation.report import Report
-from training.items import DataInvalid, first_wrong
+from training.evaluation.report import Report, load_report
 
 KEPT = {
     "interference": ("interference", "objective"),
@@ -24,7 +21,6 @@ KEPT = {
     "swap_invariance": ("swap_invariance", "objective"),
 }
 """Names in the card: measure and part of the report, of the model's own choice."""
-_REPORT = TypeAdapter(Report)
 
 
 def write_card(run: Path, checkpoint: Path) -> Card:
@@ -37,13 +33,7 @@ def write_card(run: Path, checkpoint: Path) -> Card:
         DataInvalid: the run has no report, or an unreadable one.
         CardInvalid: the checkpoint's card is malformed.
     """
-    path = run / "report.json"
-    try:
-        report = _REPORT.validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataInvalid(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise DataInvalid(f"{path}: {first_wrong(error)}") from error
+    report = load_report(run)
     card, _warning = load_card(checkpoint)
     found = replace(card, evaluation=_figures(report))
     save_card(found, checkpoint)

@@ -159,6 +159,20 @@ def card(
         console.print(f"  {len(found.evaluation['figures'])} figures in the card of {checkpoint}")
 
 
+@evaluate_app.command()
+def picture(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, to stand side by side.")],
+    out: Annotated[Path, typer.Option(help="The picture: .png or .svg.")] = Path("evaluation.png"),
+) -> None:
+    """Draw what runs got right, with and without a persona, for a README or a talk."""
+    with reported():
+        from training.evaluation.picture import draw
+        from training.evaluation.report import load_report
+
+        draw([load_report(run) for run in runs], out)
+        console.print(f"  {out}", markup=False)
+
+
 def _say(report: Report, folder: Path) -> None:
     for note in report.notes:
         errors.print(f"  [yellow]{escape(note)}[/yellow]")

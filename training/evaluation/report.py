@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from training.evaluation.answers import Answer, Asked
 from training.evaluation.intervals import Bootstrap, Estimate, SignTest, estimate, sign_test
 from training.evaluation.measures import AUTO_SHARED, Label, Measure, measures
@@ -18,7 +20,7 @@ from training.evaluation.parity import parity
 from training.evaluation.reliability import Reliability, reliability
 from training.evaluation.sheet import Sheet
 from training.evaluation.worst import Worst, worst
-from training.items import Item, Kind
+from training.items import DataInvalid, Item, Kind, first_wrong
 
 BARS = 20
 JUDGED = frozenset({"accuracy", "personalized_accuracy", "interference", "benefit", "injection"})
@@ -127,6 +129,21 @@ def rows_of(found: Iterable[Measure], bootstrap: Bootstrap) -> list[Row]:
 def save_report(report: Report, path: Path) -> None:
     text = json.dumps(asdict(report), indent=1, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def load_report(run: Path) -> Report:
+    """The report of a run's folder.
+
+    Raises:
+        DataInvalid: there is none, or an unreadable one.
+    """
+    path = run / "report.json"
+    try:
+        return TypeAdapter(Report).validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataInvalid(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise DataInvalid(f"{path}: {first_wrong(error)}") from error
 
 
 def _reading(asked: Asked) -> str:
