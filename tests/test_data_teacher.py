@@ -19,7 +19,7 @@ from tests.conftest import wait_until
 from tests.paper_sources import recipe, write_sources
 from tests.scripted_teacher import Script, ScriptedTeacher
 from training.data.journal import Entry, Journal
-from training.data.prompts import Prompts, Unusable, read_persona
+from training.data.prompts import Prompts, Unusable, persona_wish, read_persona
 from training.data.recipe import Teacher as Settings
 from training.data.sources import Question
 from training.data.teacher import Dropped, Teacher, TeacherFailed
@@ -146,7 +146,7 @@ def test_an_answered_question_is_not_asked_again_and_a_failed_one_on_request(
         script.always = 400
         said = await reason(teacher)
         script.always = None
-        persona = await teacher.ask(PROMPTS.persona(QUESTION))
+        persona = await teacher.ask(persona_wish(QUESTION.text))
         return said, persona
 
     assert use(server, tmp_path, both) == ("refused", "a patient teacher of this very subject")

@@ -123,14 +123,14 @@ def load_items(path: Path) -> list[Item]:
             raise DataInvalid(
                 f"{path}, line {number}: id {item.id} stands on line {seen[item.id]} already"
             )
-        if flaw := _flaw(item):
-            raise DataInvalid(f"{path}, line {number}: {flaw}")
+        if wrong := flaw(item):
+            raise DataInvalid(f"{path}, line {number}: {wrong}")
         seen[item.id] = number
         items.append(item)
     return items
 
 
-def _flaw(item: Item) -> str | None:
+def flaw(item: Item) -> str | None:
     """What makes an item that is well formed impossible to judge: the field, and why."""
     kinds = get_args(rewards.Kind)
     if item.match not in kinds:

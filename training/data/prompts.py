@@ -79,9 +79,6 @@ class Prompts:
     max_words: int
     tags: Tags
 
-    def persona(self, question: Question) -> Wish[str]:
-        return Wish(_PERSONA.format(question=question.text), read_persona)
-
     def blind(self, question: Question, persona: str) -> Wish[Trace]:
         """Under the persona, without the key."""
         asked = _PERSONALIZED.format(persona=persona, question=question.text)
@@ -131,6 +128,11 @@ class Prompts:
         if letter is None:
             raise Unusable("chooses no option")
         return Trace(trace.reasoning, letter)
+
+
+def persona_wish(question: str) -> Wish[str]:
+    """Who might ask this."""
+    return Wish(_PERSONA.format(question=question), read_persona)
 
 
 def read_persona(text: str) -> str:

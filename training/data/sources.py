@@ -52,6 +52,7 @@ class Skip:
         "answer is no option",
         "too many options",
         "no persona",
+        "persona too long",
         "nothing to choose",
     ]
 
@@ -216,14 +217,20 @@ def _alignx(record: Record, source: Source) -> Question | Skip:
         return Skip("no persona")
     if normalise(chosen) == normalise(rejected):
         return Skip("nothing to choose")
+    text, answer = between(post, chosen, rejected)
+    return _question(source, text, answer, "mcq", "post", about=post, persona=tidy_persona(told))
+
+
+def between(post: str, chosen: str, rejected: str) -> tuple[str, str]:
+    """The question which of two replies suits the user better, and the letter of the chosen one;
+    which of them stands first is drawn from their texts."""
     is_first = int(digest(post, chosen, rejected), 16) % 2 == 0
     first, second = (chosen, rejected) if is_first else (rejected, chosen)
     text = (
         f"{post.strip()}\n\nWhich of these two replies suits me better?\n"
         f"A. {first.strip()}\nB. {second.strip()}"
     )
-    answer = "A" if is_first else "B"
-    return _question(source, text, answer, "mcq", "post", about=post, persona=tidy_persona(told))
+    return text, "A" if is_first else "B"
 
 
 _ADAPTERS: dict[str, Callable[[Record, Source], Question | Skip]] = {

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from model.mode import Mode
-from training.data.prompts import Prompts
+from training.data.prompts import Prompts, persona_wish
 from training.data.sample import rank
 from training.data.sources import Question
 from training.data.teacher import Dropped, Teacher
@@ -71,7 +71,7 @@ class Maker:
     async def _aligned(self, question: Question) -> str:
         if question.persona is not None:
             return question.persona
-        return await self._teacher.ask(self._prompts.persona(question))
+        return await self._teacher.ask(persona_wish(question.text))
 
     def _item(
         self, question: Question, mode: Mode, aligned: str, traces: Mapping[Mode, Trace]

@@ -15,6 +15,7 @@ from rich.table import Table
 from model.console import console, errors, reported
 from training.evaluation.conditions import Isolation, Shown
 from training.evaluation.plan import Plan, asks
+from training.evaluation.suite_cli import suite as make_suite
 from training.evaluation.suites import load_suite, suite_hash, suite_path
 
 if TYPE_CHECKING:
@@ -171,6 +172,9 @@ def picture(
 
         draw([load_report(run) for run in runs], out)
         console.print(f"  {out}", markup=False)
+
+
+evaluate_app.command("suite")(make_suite)
 
 
 def _say(report: Report, folder: Path) -> None:

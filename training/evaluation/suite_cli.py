@@ -1,0 +1,172 @@
+"""The command `personadual evaluate suite`: a suite of a public set."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from pydantic import ValidationError
+from rich.markup import escape
+
+from model.console import console, errors, reported
+from training.data.ledger import Ledger
+from training.data.recipe import Rows, Teacher
+from training.items import Condition, Item, first_wrong
+
+if TYPE_CHECKING:
+    from training.evaluation.suite_build import Wanted
+
+FILES = (".json", ".jsonl", ".parquet")
+PERSONA_HUB = "proj-persona/PersonaHub"
+GOES_ON = "stopped; the journal keeps what the teacher answered, call again to go on"
+
+
+def suite(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="mmlu-pro, supergpqa, triviaqa, pubmedqa, math500, persona-feedback or"
+            " fspo-roleplay."
+        ),
+    ],
+    source: Annotated[
+        str,
+        typer.Option("--from", help="Files (wildcards allowed) or a data set, else its own name."),
+    ] = "",
+    subset: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time
+        typer.Option(help="Of a data set that --from names."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of a data set that --from names.")] = "test",
+    column: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="OWN=THEIRS: what the source calls a column of the set."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The suite to write, else NAME.jsonl; a note goes beside it."),
+    ] = None,
+    personas: Annotated[
+        str,
+        typer.Option(help="Unaligned personas: PersonaHub's files or name; `own`: of the set."),
+    ] = PERSONA_HUB,
+    teacher: Annotated[
+        str, typer.Option(help="Endpoint of a model that writes aligned personas.")
+    ] = "",
+    teacher_model: Annotated[str, typer.Option(help="Its name there.")] = "",
+    concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests at once.")] = 16,
+    api_key: Annotated[
+        str, typer.Option(envvar="OPENAI_API_KEY", show_envvar=True, help="Key of the teacher.")
+    ] = "none",
+    limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="So many items; the paper's number if left out."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides which items and which personas.")] = 42,
+) -> None:
+    """Turn a public set into a suite that `personadual evaluate --suite` takes."""
+    # The readers are brought along only here: other commands need none.
+    from training.evaluation.public import PUBLIC
+    from training.evaluation.suite_build import Wanted
+
+    if name not in PUBLIC:
+        raise typer.BadParameter(f"choose from {', '.join(PUBLIC)}", param_hint="NAME")
+    if bool(teacher) != bool(teacher_model):
+        raise typer.BadParameter("--teacher and --teacher-model go together")
+    public = PUBLIC[name]
+    rows = _rows(source, subset, split) if source else public.rows
+    if rows is None:
+        raise typer.BadParameter(f"{name} has no known place; name its files", param_hint="--from")
+    wanted = Wanted(name, rows, _columns(column or []), limit or public.items, seed)
+    with reported(GOES_ON):
+        writer = _teacher(teacher, teacher_model, concurrency) if teacher else None
+        _make(wanted, _people(personas), writer, api_key, out or Path(f"{name}.jsonl"))
+
+
+def _make(
+    wanted: Wanted, people: Rows | None, writer: Teacher | None, api_key: str, out: Path
+) -> None:
+    from training.data.sources import personas as read_personas
+    from training.evaluation.suite_build import draw, with_unaligned, write_note
+    from training.items import save_items
+
+    ledger = Ledger()
+    with console.status("rows …") as status:
+        items = draw(wanted, ledger, lambda count: status.update(f"{count} rows …"))
+        status.update("personas …")
+        items = with_unaligned(items, read_personas(people) if people else [], wanted.seed)
+    aligned = "of the set"
+    if Condition.ALIGNED not in items[0].personas:
+        aligned = f"written by {writer.model}" if writer else "none"
+        if writer is not None:
+            items = asyncio.run(_write_aligned(items, writer, api_key, out, ledger, wanted.name))
+    unaligned = str(people.datasets or people.files[0]) if people else "of the set"
+    save_items(items, out)
+    note = write_note(
+        out, wanted, {Condition.ALIGNED: aligned, Condition.UNALIGNED: unaligned}, ledger
+    )
+    console.print(ledger.table())
+    if ledger.short():
+        errors.print(f"  [yellow]{ledger.short()} items fewer than asked for[/yellow]")
+    if aligned == "none":
+        errors.print(
+            "  [yellow]no aligned personas: name a --teacher, or ask under --conditions"
+            " none,unaligned[/yellow]"
+        )
+    console.print(f"  {len(items)} items: {escape(str(out))}, {escape(str(note))}", soft_wrap=True)
+
+
+async def _write_aligned(
+    items: Sequence[Item],
+    settings: Teacher,
+    api_key: str,
+    out: Path,
+    ledger: Ledger,
+    name: str,
+) -> list[Item]:
+    from training.data.journal import Journal
+    from training.data.progress import Board
+    from training.data.teacher import Teacher as Asked
+    from training.evaluation.suite_build import with_aligned
+
+    with Journal(out.with_suffix(".journal.jsonl")) as journal:
+        teacher = Asked(settings, api_key, journal)
+        try:
+            with Board(console, settings, teacher.meter) as board:
+                return await with_aligned(items, teacher, ledger, board, name)
+        finally:
+            await teacher.close()
+
+
+def _rows(source: str, subset: str | None, split: str) -> Rows:
+    """Files if the name ends like one, else a data set of that name."""
+    if source.endswith(FILES):
+        return Rows(files=(Path(source),))
+    return Rows(datasets=source, subset=subset, split=split)
+
+
+def _people(source: str) -> Rows | None:
+    if source == "own":
+        return None
+    subset = "persona" if source == PERSONA_HUB else None
+    return _rows(source, subset, "train")
+
+
+def _teacher(url: str, model: str, concurrency: int) -> Teacher:
+    try:
+        return Teacher(url=url, model=model, concurrency=concurrency)
+    except ValidationError as error:
+        raise typer.BadParameter(first_wrong(error), param_hint="--teacher") from error
+
+
+def _columns(pairs: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        own, sign, theirs = pair.partition("=")
+        if not own or not sign or not theirs:
+            raise typer.BadParameter(f"{pair}: write OWN=THEIRS", param_hint="--column")
+        found[own] = theirs
+    return found
