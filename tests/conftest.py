@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import shutil
 import socket
@@ -11,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
 
 import pytest
 import uvicorn
@@ -37,13 +40,29 @@ def program() -> Callable[[str], str]:
 
     def find(name: str) -> str:
         found = shutil.which(name)
-        if found is None and ARE_PROGRAMS_REQUIRED:
-            pytest.fail(f"{name} is not installed, and this run requires it")
         if found is None:
-            pytest.skip(f"{name} is not installed")
+            _do_without(name)
         return found
 
     return find
+
+
+@pytest.fixture(scope="session")
+def library() -> Callable[[str], ModuleType]:
+    """Import an optional library; where it is missing the test is skipped, in CI it fails."""
+
+    def find(name: str) -> ModuleType:
+        if importlib.util.find_spec(name) is None:
+            _do_without(name)
+        return importlib.import_module(name)
+
+    return find
+
+
+def _do_without(name: str) -> NoReturn:
+    if ARE_PROGRAMS_REQUIRED:
+        pytest.fail(f"{name} is not installed, and this run requires it")
+    pytest.skip(f"{name} is not installed")
 
 
 class RedisServer:

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,7 @@ class Script:
     """How the fake model behaves; tests change it, `reset` undoes that."""
 
     answer: str = "Cook a stew."
+    answer_to: Callable[[dict[str, Any]], str] | None = None  # by the request's body
     logprobs: tuple[float, float] = (-1.0, -2.0)  # general, personalized
     shared_logprob: float = -0.5
     has_gate: bool = True
@@ -206,7 +207,8 @@ class _Reply:
             score = Calibration().score(*script.logprobs)
             is_personalized = score >= dial.bound(Calibration(), 0.5)
             tag = TAG_TOKENS[Mode.PERSONALIZED if is_personalized else Mode.GENERAL]
-        words = re.findall(r"\s*\S+|\s+", script.answer)
+        answer = script.answer_to(body) if script.answer_to else script.answer
+        words = re.findall(r"\s*\S+|\s+", answer)
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or 10_000
         self.finish_reason = "length" if len(tag) + len(words) > limit else "stop"
         self.tokens = [*tag, *words][:limit]

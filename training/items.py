@@ -92,6 +92,22 @@ class Item:
 _ITEM = TypeAdapter(Item)
 
 
+def from_line(line: str) -> Item:
+    """The item of a JSON line.
+
+    Raises:
+        ValidationError: it is none.
+    """
+    return _ITEM.validate_json(line)
+
+
+def to_line(item: Item) -> str:
+    fields = asdict(item)
+    if not item.attributes:
+        del fields["attributes"]
+    return json.dumps(fields, ensure_ascii=False)
+
+
 def first_wrong(error: ValidationError) -> str:
     """The first wrong field and what is wrong with it; its value is not repeated."""
     first = error.errors(include_url=False, include_input=False)[0]
@@ -116,7 +132,7 @@ def load_items(path: Path) -> list[Item]:
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         try:
-            item = _ITEM.validate_json(line)
+            item = from_line(line)
         except ValidationError as error:
             raise DataInvalid(f"{path}, line {number}: {first_wrong(error)}") from error
         if item.id in seen:
@@ -150,15 +166,7 @@ def flaw(item: Item) -> str | None:
 
 def save_items(items: Iterable[Item], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(_fields(item), ensure_ascii=False) for item in items)
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-def _fields(item: Item) -> dict[str, Any]:
-    fields = asdict(item)
-    if not item.attributes:
-        del fields["attributes"]
-    return fields
+    path.write_text("".join(f"{to_line(item)}\n" for item in items), encoding="utf-8")
 
 
 def messages(item: Item, condition: Condition, form: PromptForm) -> list[dict[str, Any]]:

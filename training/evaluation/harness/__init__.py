@@ -1,0 +1,1 @@
+"""Our suites as tasks of lm-evaluation-harness: its `--include_path` is this folder."""
