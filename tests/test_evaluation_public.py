@@ -41,6 +41,11 @@ def one(tmp_path: Path, name: str, row: dict[str, Any]) -> Item:
     return found
 
 
+def plain(output: str) -> str:
+    """What was printed, without line ends and frames."""
+    return " ".join(output.replace("\u2502", " ").split())
+
+
 class Desk:
     """Files to make suites of, and the command."""
 
@@ -60,7 +65,7 @@ class Desk:
             told += ["--personas", str(self.people)]
         result = CliRunner().invoke(evaluate_app, ["suite", *told])
         assert result.exit_code == status, result.output
-        return " ".join(result.output.split())
+        return plain(result.output)
 
     @property
     def items(self) -> list[Item]:
@@ -247,9 +252,7 @@ def test_a_data_set_by_name_is_read_like_a_file(desk: Desk) -> None:
     write_jsonl(desk.folder / "hub" / "test.jsonl", [mmlu_pro(number) for number in range(3)])
     desk.make("mmlu-pro", desk.folder / "hub")
     assert len(desk.items) == 3
-    assert "cannot be loaded" in desk.make(
-        "mmlu-pro", desk.folder / "hub", "--split", "none", status=1
-    )
+    assert "cannot be loaded" in desk.make("mmlu-pro", f"{desk.folder / 'hub'}::none", status=1)
 
 
 def test_what_cannot_be_made_is_said(desk: Desk) -> None:
@@ -257,11 +260,14 @@ def test_what_cannot_be_made_is_said(desk: Desk) -> None:
     assert "cannot be read" in desk.make("mmlu-pro", "nowhere.jsonl", status=1)
     assert "no row can be used (it is empty)" in desk.make("math500", desk.rows("m"), status=1)
     told = ("math500", desk.rows("m", math500(1)))
+    blocked = ("--out", str(desk.people / "suite.jsonl"))
+    assert "cannot be written" in desk.make(*told, *blocked, status=1)
+    assert "is the source itself" in desk.make(*told, "--out", str(told[1]), status=2)
     assert "go together" in desk.make(*told, "--teacher", "http://127.0.0.1:9", status=2)
     odd = ("--teacher", "nowhere", "--teacher-model", "m")
     assert "url: Value error, must be" in desk.make(*told, *odd, status=2)
     result = CliRunner().invoke(evaluate_app, ["suite", "persona-feedback"])
-    assert "no known place" in " ".join(result.output.split())
+    assert "no known place" in plain(result.output)
 
 
 def test_every_set_of_the_paper_is_there_with_its_number() -> None:

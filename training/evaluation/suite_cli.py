@@ -14,13 +14,13 @@ from rich.markup import escape
 from model.console import console, errors, reported
 from training.data.ledger import Ledger
 from training.data.recipe import Rows, Teacher
-from training.items import Condition, Item, first_wrong
+from training.items import Condition, DataInvalid, Item, first_wrong
 
 if TYPE_CHECKING:
     from training.evaluation.suite_build import Wanted
 
 FILES = (".json", ".jsonl", ".parquet")
-PERSONA_HUB = "proj-persona/PersonaHub"
+PERSONA_HUB = "proj-persona/PersonaHub:persona"
 GOES_ON = "stopped; the journal keeps what the teacher answered, call again to go on"
 
 
@@ -34,15 +34,12 @@ def suite(
     ],
     source: Annotated[
         str,
-        typer.Option("--from", help="Files (wildcards allowed) or a data set, else its own name."),
+        typer.Option(
+            "--from", help="Files (wildcards allowed), or a data set as NAME:SUBSET:SPLIT."
+        ),
     ] = "",
-    subset: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads it at run time
-        typer.Option(help="Of a data set that --from names."),
-    ] = None,
-    split: Annotated[str, typer.Option(help="Of a data set that --from names.")] = "test",
     column: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        Optional[list[str]],  # noqa: UP045 - typer reads it at run time
         typer.Option(help="OWN=THEIRS: what the source calls a column of the set."),
     ] = None,
     out: Annotated[
@@ -51,7 +48,7 @@ def suite(
     ] = None,
     personas: Annotated[
         str,
-        typer.Option(help="Unaligned personas: PersonaHub's files or name; `own`: of the set."),
+        typer.Option(help="Unaligned ones: PersonaHub's, named like --from; `own`: the set's."),
     ] = PERSONA_HUB,
     teacher: Annotated[
         str, typer.Option(help="Endpoint of a model that writes aligned personas.")
@@ -68,22 +65,32 @@ def suite(
     seed: Annotated[int, typer.Option(help="Decides which items and which personas.")] = 42,
 ) -> None:
     """Turn a public set into a suite that `personadual evaluate --suite` takes."""
+    if bool(teacher) != bool(teacher_model):
+        raise typer.BadParameter("--teacher and --teacher-model go together")
+    wanted = _wanted(name, source, _columns(column or []), limit, seed)
+    people = None if personas == "own" else _rows(personas, "train")
+    writer = _teacher(teacher, teacher_model, concurrency) if teacher else None
+    target = out or Path(f"{name}.jsonl")
+    if target.resolve() in {path.resolve() for path in wanted.rows.paths()}:
+        raise typer.BadParameter(f"{target} is the source itself", param_hint="--out")
+    with reported(GOES_ON):
+        _make(wanted, people, writer, api_key, target)
+
+
+def _wanted(
+    name: str, source: str, columns: dict[str, str], limit: int | None, seed: int
+) -> Wanted:
     # The readers are brought along only here: other commands need none.
     from training.evaluation.public import PUBLIC
     from training.evaluation.suite_build import Wanted
 
     if name not in PUBLIC:
         raise typer.BadParameter(f"choose from {', '.join(PUBLIC)}", param_hint="NAME")
-    if bool(teacher) != bool(teacher_model):
-        raise typer.BadParameter("--teacher and --teacher-model go together")
     public = PUBLIC[name]
-    rows = _rows(source, subset, split) if source else public.rows
+    rows = _rows(source, "test") if source else public.rows
     if rows is None:
         raise typer.BadParameter(f"{name} has no known place; name its files", param_hint="--from")
-    wanted = Wanted(name, rows, _columns(column or []), limit or public.items, seed)
-    with reported(GOES_ON):
-        writer = _teacher(teacher, teacher_model, concurrency) if teacher else None
-        _make(wanted, _people(personas), writer, api_key, out or Path(f"{name}.jsonl"))
+    return Wanted(name, rows, columns, limit or public.items, seed)
 
 
 def _make(
@@ -104,17 +111,20 @@ def _make(
         if writer is not None:
             items = asyncio.run(_write_aligned(items, writer, api_key, out, ledger, wanted.name))
     unaligned = str(people.datasets or people.files[0]) if people else "of the set"
-    save_items(items, out)
-    note = write_note(
-        out, wanted, {Condition.ALIGNED: aligned, Condition.UNALIGNED: unaligned}, ledger
-    )
+    sources = {Condition.ALIGNED: aligned, Condition.UNALIGNED: unaligned}
+    try:
+        save_items(items, out)
+        note = write_note(out, wanted, sources, ledger)
+    except OSError as error:
+        raise DataInvalid(f"{out} cannot be written: {error.strerror or error}") from error
     console.print(ledger.table())
     if ledger.short():
         errors.print(f"  [yellow]{ledger.short()} items fewer than asked for[/yellow]")
     if aligned == "none":
         errors.print(
             "  [yellow]no aligned personas: name a --teacher, or ask under --conditions"
-            " none,unaligned[/yellow]"
+            " none,unaligned[/yellow]",
+            soft_wrap=True,
         )
     console.print(f"  {len(items)} items: {escape(str(out))}, {escape(str(note))}", soft_wrap=True)
 
@@ -141,18 +151,12 @@ async def _write_aligned(
             await teacher.close()
 
 
-def _rows(source: str, subset: str | None, split: str) -> Rows:
-    """Files if the name ends like one, else a data set of that name."""
+def _rows(source: str, split: str) -> Rows:
+    """Files if the name ends like one, else a data set; `split` where it names none."""
     if source.endswith(FILES):
         return Rows(files=(Path(source),))
-    return Rows(datasets=source, subset=subset, split=split)
-
-
-def _people(source: str) -> Rows | None:
-    if source == "own":
-        return None
-    subset = "persona" if source == PERSONA_HUB else None
-    return _rows(source, subset, "train")
+    name, subset, own_split = [*source.split(":"), "", ""][:3]
+    return Rows(datasets=name, subset=subset or None, split=own_split or split)
 
 
 def _teacher(url: str, model: str, concurrency: int) -> Teacher:
