@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.mode import Mode, Tags
+from model.reading import agree
 from training.rewards import Judged, Kind, judge, matches, reward
 
 G, P = Tags().general, Tags().personalized
@@ -227,3 +228,24 @@ def test_numbers_are_told_apart_by_a_millionth(number: Fraction, power: int) -> 
     is_equal = number == off if is_whole else power == 7
     assert matches(str(number), [str(number)], "number")
     assert matches(str(off), [str(number)], "number") is is_equal
+
+
+AGREEMENTS: list[tuple[str, str, bool | None]] = [
+    ("B", "The correct answer is (b).", True),
+    ("B", "C. London", False),
+    ("1,000", "1e3", True),
+    ("12 km", "13 km", False),
+    ("B", "12", None),
+    ("B or C", "B", None),
+    ("a stew", "a stew", None),
+    ("", "", None),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "verdict"), AGREEMENTS)
+def test_two_answers_agree_by_option_or_number(
+    first: str, second: str, verdict: bool | None
+) -> None:
+    """Either way round; what names neither is left to a comparison of texts."""
+    assert agree(first, second) is verdict
+    assert agree(second, first) is verdict

@@ -21,6 +21,7 @@ from model.errors import PersonaDualError
 from model.mode import Mode, Tags
 from model.persona import Attribute
 from model.prompt import PromptForm, render
+from model.reading import read_choice
 from model.reply import CLOSE, OPEN
 from training import rewards
 
@@ -158,7 +159,7 @@ def flaw(item: Item) -> str | None:
             rewards.matches("", [answer], cast(rewards.Kind, item.match))
         except ValueError as error:
             return f"answers.{place}: {error}"
-        letter = rewards.read_choice(answer) if item.match == "mcq" else None
+        letter = read_choice(answer) if item.match == "mcq" else None
         if letter and item.options and letter not in item.options:
             return f"answers.{place}: the question has no option {letter}"
     return None

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from model.mode import Tags
+from model.reading import read_choice
 from model.reply import parse_reply
 from training.data.sources import Question, tidy_persona
 from training.items import Trace, write_reply
-from training.rewards import matches, read_choice
+from training.rewards import matches
 
 T = TypeVar("T")
 MAX_PERSONA_WORDS = 60

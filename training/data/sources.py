@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
+from model.reading import read_choice, read_number
 from training.data.overlap import normalise
 from training.data.recipe import Rows, Source
 from training.data.records import Record, read
 from training.items import Kind
 from training.rewards import Kind as Match
-from training.rewards import matches, read_choice, read_number
+from training.rewards import matches
 
 MAX_ANSWER_WORDS = 8
 """A longer answer in words is equal to no other by chance."""

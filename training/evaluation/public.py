@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 from model.mode import Mode
 from model.persona import MAX_TEXT_CHARS
+from model.reading import read_choice
 from training.data.overlap import normalise
 from training.data.recipe import Rows
 from training.data.records import Record, read
 from training.data.sources import LETTERS, Skip, between, digest, tidy_persona
 from training.items import Condition, Item, Kind, flaw
 from training.rewards import Kind as Match
-from training.rewards import read_choice
 
 DECISIONS = ("yes", "no", "maybe")
 """Of PubMedQA, as options A to C."""

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
+from model.reading import read_choice, read_text
 from training import rewards
 from training.items import Item, Kind
 
@@ -42,7 +43,7 @@ def read_answer(item: Item, text: str) -> Reading:
 def _holds(item: Item, text: str) -> bool:
     if item.match == "mcq":
         chosen = _first_option(text, item.options)
-        return chosen in {rewards.read_choice(answer) for answer in item.answers} - {None}
+        return chosen in {read_choice(answer) for answer in item.answers} - {None}
     if item.match == "number":
         return any(
             rewards.matches(number.rstrip(","), item.answers, "number")
@@ -54,7 +55,7 @@ def _holds(item: Item, text: str) -> bool:
 def _first_option(text: str, options: dict[str, str]) -> str | None:
     """The letter named first, else the one option whose text stands there."""
     line = text.split("\n", 1)[0]
-    if letter := rewards.read_choice(line):
+    if letter := read_choice(line):
         return letter
     if found := _LETTERS.search(text):
         return next(group for group in found.groups() if group)
@@ -64,5 +65,5 @@ def _first_option(text: str, options: dict[str, str]) -> str | None:
 
 def _stands(words: str, text: str) -> bool:
     """Whether these words stand in the text, next to each other, as whole words."""
-    wanted, given = rewards.read_text(words), rewards.read_text(text)
+    wanted, given = read_text(words), read_text(text)
     return bool(wanted) and f" {wanted} " in f" {given or ''} "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from model.mode import Mode
+from model.reading import agree, read_text
 from training.evaluation.answers import Answer
 from training.evaluation.conditions import Shown
 from training.evaluation.intervals import Term
 from training.evaluation.sheet import Sheet
 from training.items import Kind
-from training.rewards import read_choice, read_text
 
 
 def kept(sheet: Sheet, way: str, mode: Mode, kind: Kind, *, is_change: bool) -> Term:
@@ -30,11 +30,10 @@ def kept(sheet: Sheet, way: str, mode: Mode, kind: Kind, *, is_change: bool) -> 
 
 
 def is_same(first: str, second: str) -> bool:
-    """Whether two answers say the same: one option, or the same words but for case and signs."""
-    choices = read_choice(first), read_choice(second)
-    if None not in choices:
-        return choices[0] == choices[1]
-    return read_text(first) == read_text(second)
+    """Whether two answers say the same: one option, one number, or the same words but for case
+    and signs."""
+    verdict = agree(first, second)
+    return read_text(first) == read_text(second) if verdict is None else verdict
 
 
 def _took(answer: Answer, mode: Mode) -> bool:
