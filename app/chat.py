@@ -18,6 +18,7 @@ from app.replies import read_probe, read_whole
 from app.schemas import ChatRequest
 from app.served import ServedModel
 from app.settings import Settings
+from app.shadow import Shadows
 from app.stream import Peeked, StreamReader
 from model.decision import Decision, Source
 from model.engine import Engine, EngineStream
@@ -83,12 +84,14 @@ class Chat:
         personas: PersonaCache,
         metrics: Metrics,
         settings: Settings,
+        shadows: Shadows | None = None,
     ) -> None:
         self._engine = engine
         self._served = served
         self._personas = personas
         self._metrics = metrics
         self._settings = settings
+        self._shadows = shadows
 
     async def answer(self, asked: Asked) -> Answered:
         """Answer at once.
@@ -103,6 +106,9 @@ class Chat:
         for decision in decisions:
             self._count_decision(plan, decision)
         self._count_end(plan, decisions[0].mode, asked.watch, shown.usage)
+        if self._shadows is not None:
+            message = shown.choices[0].message
+            self._shadows.offer(plan, decisions[0], lambda: message["content"])
         return Answered(wire.encode(shown), decisions[0], plan.persona)
 
     async def open(self, asked: Asked) -> AsyncGenerator[bytes, None]:
@@ -198,6 +204,8 @@ class Chat:
                 if shown:
                     yield shown
             yield DONE
+            if self._shadows is not None and decisions:
+                self._shadows.offer(plan, decisions[0], reader.answer)
         except PersonaDualError as error:
             yield to_http(error).to_event()
         except Exception as error:  # the edge: behind the first byte no handler is left

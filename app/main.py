@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from app.audit import AuditLog
 from app.chat import Chat
 from app.errors import HttpError, of_status, to_http
 from app.limits import Edge
@@ -25,6 +26,7 @@ from app.routes import Parts, busy, router
 from app.schemas import ChatRequest, PersonaBody, ReplyExtension
 from app.served import ServedModel
 from app.settings import Settings
+from app.shadow import Shadows
 from model.engine import Engine
 from model.errors import (
     EngineError,
@@ -64,7 +66,8 @@ def create_app(settings: Settings, engine: Engine, store: PersonaStore) -> FastA
             raise EngineUnavailable("the engine has no PersonaDual gate")
 
     pings = {"redis": store.ping, "engine": engine.ping, "gate": ping_gate}
-    chat = Chat(engine, served, personas, metrics, settings)
+    shadows = open_shadows(settings, engine, metrics)
+    chat = Chat(engine, served, personas, metrics, settings, shadows)
     parts = Parts(settings, chat, served, store, personas, metrics, Readiness(pings))
 
     @contextlib.asynccontextmanager
@@ -74,6 +77,8 @@ def create_app(settings: Settings, engine: Engine, store: PersonaStore) -> FastA
             await served.get()
         listening = asyncio.create_task(store.listen(personas))
         yield
+        if shadows is not None:
+            await shadows.close()
         await engine.close()
         await store.close()
         listening.cancel()
@@ -114,6 +119,14 @@ def open_engine(settings: Settings) -> Engine:
         api_key=settings.engine_api_key.get_secret_value() if settings.engine_api_key else None,
         timeouts=Timeouts(settings.engine_connect_s, settings.engine_silence_s),
     )
+
+
+def open_shadows(settings: Settings, engine: Engine, metrics: Metrics) -> Shadows | None:
+    """None where the rate is 0: then nothing of them is on the path of a request."""
+    if settings.shadow_rate == 0:
+        return None
+    log = AuditLog(settings.shadow_log, settings.shadow_log_bytes) if settings.shadow_log else None
+    return Shadows(engine, metrics, settings, log)
 
 
 def open_store(settings: Settings) -> PersonaStore:

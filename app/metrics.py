@@ -64,6 +64,22 @@ class Rejection(StrEnum):
     STORE_AWAY = "store_away"
 
 
+class ShadowOutcome(StrEnum):
+    """What became of an answer that was drawn to be compared with one without the persona."""
+
+    GENERAL_SAME = "general_same"
+    GENERAL_DIFFERENT = "general_different"  # interference
+    PERSONALIZED_SAME = "personalized_same"
+    PERSONALIZED_DIFFERENT = "personalized_different"  # what the persona is for
+    DROPPED = "dropped"  # the gateway was busy, or ended
+    FAILED = "failed"  # the engine gave no second answer
+    SKIPPED = "skipped"  # several choices, no text or no mode: there is nothing to compare
+
+    @classmethod
+    def of(cls, mode: Mode, *, is_same: bool) -> ShadowOutcome:
+        return cls(f"{mode}_{'same' if is_same else 'different'}")
+
+
 class TokenKind(StrEnum):
     PROMPT = "prompt"
     COMPLETION = "completion"
@@ -109,6 +125,10 @@ class Metrics:
         )
         rejected = self._counter("rejected", "Requests refused by the gateway.", "reason")
         self.rejected = cache(rejected.labels)
+        shadows = self._counter(
+            "shadow", "Answers drawn to be compared with one without the persona.", "outcome"
+        )
+        self.shadows = cache(shadows.labels)
         self.inflight = Gauge(
             "personadual_inflight",
             "Requests being answered now.",
@@ -129,6 +149,10 @@ class Metrics:
         if mode is not None:
             self._token(mode, TokenKind.PROMPT).inc(prompt)
             self._token(mode, TokenKind.COMPLETION).inc(completion)
+
+    def inflight_now(self) -> float:
+        """Requests that this process is answering."""
+        return next(iter(self.inflight.collect())).samples[0].value
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes, summed over all workers."""
@@ -161,6 +185,8 @@ class Metrics:
             self.persona_lookups(outcome)
         for reason in Rejection:
             self.rejected(reason)
+        for shadow in ShadowOutcome:
+            self.shadows(shadow)
         for mode in Mode:
             self.request_seconds(mode)
             self.first_token_seconds(mode)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.mode import Mode
@@ -26,6 +26,12 @@ class ReasoningField(StrEnum):
     REASONING = "reasoning"
     BOTH = "both"
     OFF = "off"
+
+
+def _in_a_folder(path: Path) -> Path:
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent}")
+    return path
 
 
 class Settings(BaseSettings):
@@ -71,6 +77,32 @@ class Settings(BaseSettings):
     )
     reasoning_field: ReasoningField = Field(
         ReasoningField.REASONING_CONTENT, description="Name under which the reasoning goes out."
+    )
+    shadow_rate: float = Field(
+        0.0, ge=0, le=1, description="Share of answers with a persona that are given again without."
+    )
+    shadow_concurrency: int = Field(
+        4, ge=1, description="Most of these second answers at once, per worker; more are dropped."
+    )
+    shadow_busy_from: int = Field(
+        16, ge=1, description="Requests in flight, per worker, from which on they are dropped."
+    )
+    shadow_similarity: float = Field(
+        0.8, ge=0, le=1, description="Share of common words from which on two texts are the same."
+    )
+    shadow_log: Annotated[Path, AfterValidator(_in_a_folder)] | None = Field(
+        None,
+        description="File for a JSON line per comparison: time, outcome, similarity, mode, source,"
+        " probability, isolation; no id and no text.",
+    )
+    shadow_log_bytes: int = Field(
+        10_000_000,
+        ge=100_000,
+        description="Size at which that file begins anew; the one before stays as `NAME.1`.",
+    )
+    shadow_log_text: bool = Field(
+        False,
+        description="Write persona, last message and both answers too, 2,000 characters of each.",
     )
     max_body_bytes: int = Field(16_000_000, ge=1_000, description="Largest request body.")
     max_messages: int = Field(2_048, ge=1, description="Most messages in one request.")

@@ -86,6 +86,11 @@ class StreamReader:
         self.usage: wire.Usage | None = None
         self.has_text = False
 
+    def answer(self) -> str | None:
+        """The first choice's answer, as far as it has come."""
+        reader = self._readers.get(0)
+        return reader.reply.answer if reader else None
+
     def read(self, payload: bytes) -> bytes:
         """The caller's events for one of the engine's; empty where there is nothing to show yet.
 

@@ -50,6 +50,8 @@ class Script:
     untagged: bool = False
     is_burst: bool = False  # a stream's events come in one write
     seen: list[dict[str, Any]] = field(default_factory=list)
+    # Another script for some requests, chosen by their body.
+    choose: Callable[[dict[str, Any]], Script] | None = None
 
 
 class FakeEngine:
@@ -113,7 +115,9 @@ class FakeEngine:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
-        script = self.script
+        seen, script = self.script.seen, self.script
+        if script.choose is not None:
+            script = script.choose(body)
         if script.status != 200:
             return _error(script.status, "scripted failure", None)
         if body.get("model") != MODEL:
@@ -122,12 +126,12 @@ class FakeEngine:
             dial = Dial.from_arguments(body.get("vllm_xargs")) if script.has_gate else None
         except InvalidRequest as error:
             return _error(400, error.message, error.field)
-        script.seen.append(body)
+        seen.append(body)
         self.running += 1
         try:
             replies = [_Reply(body, dial, script) for _ in range(body.get("n") or 1)]
             if body.get("stream"):
-                return await self._stream(request, body, replies)
+                return await self._stream(request, body, script, replies)
             for reply in replies:
                 for _ in reply.tokens:
                     await asyncio.sleep(script.delay_s)
@@ -149,7 +153,7 @@ class FakeEngine:
         return {**self._envelope("chat.completion"), "choices": choices, "usage": _usage(replies)}
 
     async def _stream(
-        self, request: web.Request, body: dict[str, Any], replies: list[_Reply]
+        self, request: web.Request, body: dict[str, Any], script: Script, replies: list[_Reply]
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
@@ -157,7 +161,7 @@ class FakeEngine:
 
         async def send(event: bytes, *, is_last: bool = False) -> None:
             held.append(event)
-            if is_last or not self.script.is_burst:
+            if is_last or not script.is_burst:
                 await response.write(b"".join(held))
                 held.clear()
 
@@ -171,8 +175,8 @@ class FakeEngine:
             for index in range(len(replies))
             if place < len(replies[index].tokens)
         ):
-            await asyncio.sleep(self.script.delay_s)
-            if self.script.fail_after == sent and request.transport is not None:
+            await asyncio.sleep(script.delay_s)
+            if script.fail_after == sent and request.transport is not None:
                 request.transport.close()
                 return response
             reply = replies[index]

@@ -6,6 +6,7 @@ import json
 import socket
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,6 +122,31 @@ def test_strict_is_never_slower_by_more_than_its_second_pass(live: Gateway) -> N
         for isolation in ("shared", "strict")
     }
     assert times["strict"] < 4 * times["shared"]
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_the_shadow_is_the_answer_of_strict_isolation(
+    start_gateway: Starter, engine: RealEngine, tmp_path: Path, temperature: int
+) -> None:
+    """On the real engine, as the audit log shows it; of a sampled answer too."""
+    log = tmp_path / "shadow.jsonl"
+    gateway = start_gateway(
+        engine.url,
+        checkpoint=engine.checkpoint,
+        shadow_rate=1.0,
+        shadow_log=log,
+        shadow_log_text=True,
+    )
+    put_persona(gateway.url, "zelda", PERSONA)
+    ask = {"content": QUESTION, "user": "zelda", "model": "pocket-general", **SHORT}
+    served = chat(gateway.url, **{**ask, "temperature": temperature, "stream": True}).content
+    wait_until(lambda: log.exists() and log.read_text().endswith("\n"))
+    found = json.loads(log.read_text())
+    if temperature == 0:
+        assert found["answer"] == served
+    assert found["outcome"] in ("general_same", "general_different")
+    strict = chat(gateway.url, **ask, personadual={"isolation": "strict"}).json
+    assert found["shadow"] == strict["choices"][0]["message"]["content"]
 
 
 def test_mode_endpoint_agrees_with_the_answer(live: Gateway) -> None:

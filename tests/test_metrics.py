@@ -29,6 +29,7 @@ NAMES = {
     "tokens_total": {"mode", "kind"},
     "untagged_replies_total": set(),
     "rejected_total": {"reason"},
+    "shadow_total": {"outcome"},
     "inflight": set(),
 }
 
