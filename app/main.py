@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from app.audit import AuditLog
+from app.shadow_log import AuditLog
 from app.chat import Chat
 from app.errors import HttpError, of_status, to_http
 from app.limits import Edge

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app import wire
-from app.audit import AuditLog
+from app.shadow_log import AuditLog
 from app.likeness import MAX_CHARACTERS, Likeness, compare
 from app.metrics import Metrics, ShadowOutcome
 from app.plan import Plan
