@@ -14,7 +14,6 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from app.shadow_log import AuditLog
 from app.chat import Chat
 from app.errors import HttpError, of_status, to_http
 from app.limits import Edge
@@ -27,6 +26,7 @@ from app.schemas import ChatRequest, PersonaBody, ReplyExtension
 from app.served import ServedModel
 from app.settings import Settings
 from app.shadow import Shadows
+from app.shadow_log import AuditLog
 from model.engine import Engine
 from model.errors import (
     EngineError,
