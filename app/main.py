@@ -18,10 +18,12 @@ from app.chat import Chat
 from app.errors import HttpError, of_status, to_http
 from app.limits import Edge
 from app.metrics import Metrics, Rejection
+from app.parts import Parts
+from app.persona_routes import router as persona_router
 from app.personas import PersonaCache, PersonaStore
 from app.readiness import Readiness
 from app.redis_store import RedisStore
-from app.routes import Parts, busy, router
+from app.routes import busy, router
 from app.schemas import ChatRequest, PersonaBody, ReplyExtension
 from app.served import ServedModel
 from app.settings import Settings
@@ -88,6 +90,7 @@ def create_app(settings: Settings, engine: Engine, store: PersonaStore) -> FastA
     app.state.parts = parts
     app.include_router(busy)
     app.include_router(router)
+    app.include_router(persona_router)
     app.add_middleware(Edge, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     _handle_errors(app, metrics)
     _document(app)
