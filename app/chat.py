@@ -10,10 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from app import wire
+from app.auth import Caller
 from app.errors import to_http
 from app.metrics import Metrics
 from app.personas import PersonaCache
-from app.plan import PersonaChoice, PersonaUse, Plan, choose_persona, make_plan
+from app.plan import PersonaChoice, PersonaUse, Plan, choose_persona, make_plan, salt_of
+from app.policies import Policies
+from app.policy import Ruling
 from app.replies import read_probe, read_whole
 from app.schemas import ChatRequest
 from app.served import ServedModel
@@ -33,10 +36,13 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Tells our own time from the engine's."""
+    """Tells our own time from the engine's, and what the engine did: its tokens as it counted
+    them, and the events of a stream so far."""
 
     begun: float = field(default_factory=time.perf_counter)
     engine_s: float = 0.0
+    tokens: int = 0
+    streamed: int = 0
 
     @contextmanager
     def engine(self) -> Iterator[None]:
@@ -63,6 +69,7 @@ class Asked:
     raw: Mapping[str, Any]
     persona_header: str | None
     watch: Stopwatch
+    caller: Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,7 @@ class Chat:
         engine: Engine,
         served: ServedModel,
         personas: PersonaCache,
+        policies: Policies,
         metrics: Metrics,
         settings: Settings,
         shadows: Shadows | None = None,
@@ -89,6 +97,7 @@ class Chat:
         self._engine = engine
         self._served = served
         self._personas = personas
+        self._policies = policies
         self._metrics = metrics
         self._settings = settings
         self._shadows = shadows
@@ -128,6 +137,7 @@ class Chat:
         decision, usage = await self._probe(plan, asked.watch)
         if decision.mode is None or decision.probability is None:
             raise EngineBroken("the engine took no decision")
+        asked.watch.tokens = wire.total(usage)
         self._count_decision(plan, decision)
         return decision, plan, usage
 
@@ -162,16 +172,18 @@ class Chat:
         choice = choose_persona(asked.request, asked.persona_header)
         with asked.watch.engine():
             served = await self._served.get()
-        persona = await self._persona(choice)
-        return make_plan(asked.request, asked.raw, served, self._settings, choice, persona)
+        ruling = self._policies.ruling(asked.caller)
+        persona = await self._persona(choice, ruling)
+        salt = salt_of(choice, asked.caller.tenant, is_alone=asked.caller.key_id is None)
+        return make_plan(asked.request, asked.raw, served, ruling, choice, persona, salt)
 
-    async def _persona(self, choice: PersonaChoice) -> PersonaUse:
+    async def _persona(self, choice: PersonaChoice, ruling: Ruling) -> PersonaUse:
         if choice.id is None:
             return PersonaUse.of(choice, None)
         try:
-            persona = await self._personas.get((self._settings.tenant, choice.id))
+            persona = await self._personas.get((ruling.tenant, choice.id))
         except StoreUnavailable:
-            if self._settings.when_store_away == "refuse":
+            if ruling.when_store_away == "refuse":
                 raise
             return PersonaUse(PersonaStatus.UNAVAILABLE, choice.id)
         return PersonaUse.of(choice, persona)
@@ -193,6 +205,7 @@ class Chat:
         reader = StreamReader(plan, self._settings.reasoning_field, note, given)
         try:
             async for payloads in stream.events():
+                watch.streamed += len(payloads)
                 while payloads and not reader.has_text:
                     # The first text goes out alone, before the rest of a read is looked at.
                     shown = reader.read(payloads.pop(0))
@@ -234,6 +247,7 @@ class Chat:
     def _count_end(
         self, plan: Plan, mode: Mode | None, watch: Stopwatch, usage: Mapping[str, Any] | None
     ) -> None:
+        watch.tokens = wire.total(usage)
         if not plan.is_counted or mode is None:
             return
         self._metrics.request_seconds(mode).observe(watch.elapsed_s)

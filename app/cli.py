@@ -7,16 +7,17 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from pydantic import ValidationError
 from rich.markup import escape
 
-from app.errors import from_validation
-from app.settings import Settings
+from app.key_commands import key_app
+from app.settings import Auth, read_settings
 from model.console import console, errors, reported
-from model.errors import StartFailed
+
+if TYPE_CHECKING:
+    from app.serve.stack import Stack
 
 app = typer.Typer(
     help="Serve a model that answers with a persona, or without it, and says which.",
@@ -25,24 +26,29 @@ app = typer.Typer(
 )
 model_app = typer.Typer(help="Build and inspect checkpoints.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
+app.add_typer(key_app, name="key")
 
 EXAMPLE = """
 [bold]PersonaDual answers at {url}[/bold]   (docs: {url}/docs)
-
+{door}
 Try it:
 
-  curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{{"messages": {ask}}}'
+  curl -s {url}/v1/chat/completions{header} -d '{{"messages": {ask}}}'
 
 or, in Python (.venv/bin/python):
 
   from openai import OpenAI
-  client = OpenAI(base_url="{url}/v1", api_key="none")
+  client = OpenAI(base_url="{url}/v1", api_key="{key}")
   client.put("/personas/ada", body={{"text": "Ada is vegan."}}, cast_to=object)
   reply = client.chat.completions.create(model="{model}", user="ada", messages={ask})
   print(reply.personadual, reply.choices[0].message.content)
 
 Ctrl-C ends it. Logs and personas are in {data}.
 """
+OPEN = "No API keys are made: this machine alone is served. Make one: personadual key create NAME"
+SHUT = "API keys are asked for: personadual key list shows them."
+OFF = "API keys are switched off: whoever reaches this address is served."
+FIRST = "API keys are asked for. The first one may do everything, and is shown this once:\n  {key}"
 ASK = '[{"role": "user", "content": "What should I cook?"}]'
 
 
@@ -74,22 +80,38 @@ def serve(
 
     wish = Wish(host, port, workers, data, model, max_model_len, tuple(engine_option))
     with reported():
-        stack = Stack(wish, _settings(), _step)
+        settings = read_settings()
+        stack = Stack(wish, settings, _step)
         # The clean-up is within: a second Ctrl-C does not cut it short.
         with stoppable():
             try:
                 begun = time.monotonic()
                 stack.start()
                 console.print(f"ready after {time.monotonic() - begun:.0f} s")
-                example = EXAMPLE.format(
-                    url=stack.url, model=stack.model_name(), data=escape(str(data)), ask=ASK
-                )
-                console.print(example, soft_wrap=True)
+                console.print(_example(stack, settings.auth), soft_wrap=True)
                 stack.watch()
             except Stopped:
                 console.print("ending")
             finally:
                 stack.close()
+
+
+def _example(stack: Stack, auth: Auth) -> str:
+    """What a user needs to know of a service that is ready."""
+    key = stack.first_key or ("pd-..." if stack.asks_keys else "none")
+    if stack.first_key:
+        door = FIRST.format(key=key)
+    else:
+        door = SHUT if stack.asks_keys else OFF if auth is Auth.OFF else OPEN
+    return EXAMPLE.format(
+        url=stack.url,
+        model=stack.model_name(),
+        data=escape(str(stack.data)),
+        ask=ASK,
+        key=key,
+        door=door,
+        header=f" -H 'Authorization: Bearer {key}'" if stack.asks_keys else "",
+    )
 
 
 @model_app.command("build")
@@ -160,15 +182,6 @@ def _step(text: str) -> Iterator[None]:
             console.print(f"  … {text}")
         yield
     console.print(f"  [green]✓[/green] {text} ({time.monotonic() - begun:.1f} s)")
-
-
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        wrong = from_validation(error)
-        name = f"PERSONADUAL_{str(wrong.field).upper()}"
-        raise StartFailed(f"{name}{wrong.message.removeprefix(str(wrong.field))}") from error
 
 
 def main() -> None:

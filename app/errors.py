@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,12 @@ from model.errors import (
     EngineTimeout,
     EngineUnavailable,
     InvalidRequest,
+    KeyRefused,
+    LimitReached,
     NotFound,
+    OverrideRefused,
     PersonaDualError,
+    RoleMissing,
     StoreUnavailable,
     TooLarge,
 )
@@ -30,6 +35,10 @@ JSON = "application/json"
 _STATUS: tuple[tuple[type[PersonaDualError], int, str], ...] = (
     (TooLarge, 413, "invalid_request_error"),
     (InvalidRequest, 400, "invalid_request_error"),
+    (KeyRefused, 401, "invalid_request_error"),
+    (RoleMissing, 403, "invalid_request_error"),
+    (OverrideRefused, 403, "invalid_request_error"),
+    (LimitReached, 429, "rate_limit_error"),
     (NotFound, 404, "invalid_request_error"),
     (StoreUnavailable, 503, "service_unavailable_error"),
     (EngineUnavailable, 503, "service_unavailable_error"),
@@ -51,6 +60,7 @@ class HttpError:
     type: str
     code: str
     param: str | None = None
+    retry_after_s: float | None = None
 
     def to_json(self) -> bytes:
         return orjson.dumps(
@@ -70,8 +80,13 @@ class HttpError:
 
     def to_response(self) -> Response:
         headers = {"x-should-retry": "false"} if self.status < 429 else {}
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
         if self.status == 503:
             headers["Retry-After"] = str(RETRY_AFTER_S)
+        if self.retry_after_s is not None:
+            headers["Retry-After"] = str(math.ceil(self.retry_after_s))
+            headers["retry-after-ms"] = str(math.ceil(self.retry_after_s * 1000))
         return Response(self.to_json(), self.status, headers, JSON)
 
 
@@ -81,7 +96,8 @@ def to_http(error: PersonaDualError) -> HttpError:
         return _relay(error)
     for kind, status, type_ in _STATUS:
         if isinstance(error, kind):
-            return HttpError(status, error.message, type_, error.code, error.field)
+            wait_s = error.retry_after_s if isinstance(error, LimitReached) else None
+            return HttpError(status, error.message, type_, error.code, error.field, wait_s)
     return HttpError(500, "the gateway failed; its log knows more", "api_error", "internal_error")
 
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.chat import Stopwatch
 from app.errors import to_http
 from app.metrics import Metrics, Rejection, Route
+from app.quota import Lease
 from model.errors import PersonaDualError, TooLarge
 
 logger = logging.getLogger("personadual.gateway")
@@ -23,6 +24,7 @@ _CLEAN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # A caller that is refused in the middle of its upload reads the answer only after it has sent
 # all; beyond this many times the limit it is cut off.
 DRAIN_FACTOR = 4
+BYTES_PER_TOKEN = 4
 NOT_ANSWERED = 499
 """What counts for a caller who left before an answer began."""
 
@@ -31,6 +33,7 @@ _ROUTES = (
     ("/v1/mode", Route.MODE),
     ("/v1/models", Route.MODELS),
     ("/v1/personas", Route.PERSONAS),
+    ("/v1/keys", Route.KEYS),
     ("/health", Route.HEALTH),
     ("/metrics", Route.METRICS),
 )
@@ -57,10 +60,16 @@ class Edge:
             await self._app(scope, receive, send)
             return
         watch = Stopwatch()
-        scope.setdefault("state", {})["watch"] = watch
+        state = scope.setdefault("state", {})
+        state["watch"] = watch
         headers = dict(scope["headers"])
         request_id = _request_id(headers.get(b"x-request-id"))
         status = NOT_ANSWERED
+
+        async def end_lease(tokens: int) -> None:
+            lease: Lease | None = state.pop("lease", None)
+            if lease is not None:
+                await lease.end(tokens)
 
         async def send_counted(message: Message) -> None:
             nonlocal status
@@ -71,7 +80,11 @@ class Edge:
                     *message.get("headers", ()),
                     (b"x-request-id", request_id),
                     (b"x-personadual-overhead-ms", overhead_ms),
+                    *state.get("ratelimit", ()),
                 ]
+            elif not message.get("more_body") and status != NOT_ANSWERED:
+                # Before the last byte is out: who has it may come back at once.
+                await end_lease(watch.tokens or watch.streamed)
             await send(message)
 
         body = _Body(receive, self._max_body_bytes)
@@ -87,6 +100,8 @@ class Edge:
                     failure = to_http(PersonaDualError(type(error).__name__))
                     await failure.to_response()(scope, body.receive, send_counted)
             finally:
+                # Still there where the caller left: what it was sent, and a guess at its prompt.
+                await end_lease(watch.streamed + body.seen_bytes // BYTES_PER_TOKEN)
                 route = route_of(scope["path"])
                 self._metrics.requests(route, str(status)).inc()
 
@@ -102,24 +117,24 @@ class _Body:
     def __init__(self, receive: Receive, max_bytes: int) -> None:
         self._receive = receive
         self._max_bytes = max_bytes
-        self._seen_bytes = 0
+        self.seen_bytes = 0
         self._is_over = False
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request" and not self._is_over:
-            self._seen_bytes += len(message.get("body", b""))
+            self.seen_bytes += len(message.get("body", b""))
             self._is_over = not message.get("more_body", False)
-            if self._seen_bytes > self._max_bytes:
+            if self.seen_bytes > self._max_bytes:
                 await self.drain()
                 raise self.too_large()
         return message
 
     async def drain(self) -> None:
         """Read on and throw away, so that the caller gets to read the refusal."""
-        while not self._is_over and self._seen_bytes <= DRAIN_FACTOR * self._max_bytes:
+        while not self._is_over and self.seen_bytes <= DRAIN_FACTOR * self._max_bytes:
             message = await self._receive()
-            self._seen_bytes += len(message.get("body", b""))
+            self.seen_bytes += len(message.get("body", b""))
             self._is_over = not message.get("more_body", False)
 
     def too_large(self) -> TooLarge:

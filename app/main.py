@@ -14,13 +14,20 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from app import trail
+from app.auth import Door
 from app.chat import Chat
 from app.errors import HttpError, of_status, to_http
+from app.key_routes import router as key_router
+from app.key_schemas import KeyBody
+from app.keys import MAX_KEYS, KeyRing
 from app.limits import Edge
 from app.metrics import Metrics, Rejection
 from app.parts import Parts
 from app.persona_routes import router as persona_router
-from app.personas import PersonaCache, PersonaStore
+from app.personas import PersonaCache
+from app.policies import Policies
+from app.quota import Quota
 from app.readiness import Readiness
 from app.redis_store import RedisStore
 from app.routes import busy, router
@@ -29,12 +36,17 @@ from app.served import ServedModel
 from app.settings import Settings
 from app.shadow import Shadows
 from app.shadow_log import AuditLog
+from app.store import Store
 from model.engine import Engine
 from model.errors import (
     EngineError,
     EngineUnavailable,
     InvalidRequest,
+    KeyRefused,
+    LimitReached,
+    OverrideRefused,
     PersonaDualError,
+    RoleMissing,
     StoreUnavailable,
     TooLarge,
     UnknownModel,
@@ -47,21 +59,27 @@ INTERNAL = 500
 _REJECTIONS: tuple[tuple[type[PersonaDualError], Rejection], ...] = (
     (TooLarge, Rejection.TOO_LARGE),
     (InvalidRequest, Rejection.INVALID),
+    (KeyRefused, Rejection.UNAUTHORIZED),
+    (RoleMissing, Rejection.FORBIDDEN),
+    (OverrideRefused, Rejection.FORBIDDEN),
+    (LimitReached, Rejection.LIMITED),
     (UnknownModel, Rejection.UNKNOWN_MODEL),
     (StoreUnavailable, Rejection.STORE_AWAY),
 )
 
 
-def create_app(settings: Settings, engine: Engine, store: PersonaStore) -> FastAPI:
+def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     """The gateway over one engine and one store; both are closed with it."""
     metrics = Metrics(settings.metrics_dir)
     served = ServedModel(engine, settings.checkpoint)
     personas = PersonaCache(
-        store,
+        store.personas,
         metrics,
         max_entries=settings.persona_cache_entries,
         life_s=settings.persona_cache_s,
     )
+
+    ring = KeyRing(store.keys, max_entries=MAX_KEYS, life_s=settings.key_cache_s)
 
     async def ping_gate() -> None:
         if not (await served.look()).has_gate:
@@ -69,28 +87,39 @@ def create_app(settings: Settings, engine: Engine, store: PersonaStore) -> FastA
 
     pings = {"redis": store.ping, "engine": engine.ping, "gate": ping_gate}
     shadows = open_shadows(settings, engine, metrics)
-    chat = Chat(engine, served, personas, metrics, settings, shadows)
-    parts = Parts(settings, chat, served, store, personas, metrics, Readiness(pings))
+    chat = Chat(engine, served, personas, Policies(settings), metrics, settings, shadows)
+    door = Door(settings.auth, settings.tenant, ring)
+    quota = Quota(
+        store.quotas,
+        metrics,
+        when_away=settings.limits_when_store_away,
+        lease_s=settings.slot_lease_s,
+    )
+    readiness = Readiness(pings)
+    parts = Parts(settings, chat, served, store, personas, ring, door, quota, metrics, readiness)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         with contextlib.suppress(EngineError):
             # A first look, so that a missing gate stands in the log; the engine may come later.
             await served.get()
-        listening = asyncio.create_task(store.listen(personas))
+        await door.look()
+        tasks = [asyncio.create_task(work) for work in (store.listen(personas, ring), quota.keep())]
         yield
         if shadows is not None:
             await shadows.close()
         await engine.close()
         await store.close()
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     app = FastAPI(title="PersonaDual", lifespan=lifespan, redoc_url=None)
     app.state.parts = parts
     app.include_router(busy)
     app.include_router(router)
     app.include_router(persona_router)
+    app.include_router(key_router)
     app.add_middleware(Edge, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     _handle_errors(app, metrics)
     _document(app)
@@ -100,6 +129,7 @@ def create_app(settings: Settings, engine: Engine, store: PersonaStore) -> FastA
 def gateway() -> FastAPI:
     """The factory that uvicorn calls in each worker process."""
     settings = Settings()
+    trail.show()
     app = create_app(settings, open_engine(settings), open_store(settings))
     _calm_the_collector()
     return app
@@ -132,7 +162,7 @@ def open_shadows(settings: Settings, engine: Engine, metrics: Metrics) -> Shadow
     return Shadows(engine, metrics, settings, log)
 
 
-def open_store(settings: Settings) -> PersonaStore:
+def open_store(settings: Settings) -> Store:
     return RedisStore(
         settings.redis_url.get_secret_value(),
         timeout_s=settings.redis_timeout_ms / 1000,
@@ -178,7 +208,7 @@ def _document(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
             known = schema.setdefault("components", {}).setdefault("schemas", {})
-            for model in (ChatRequest, PersonaBody, ReplyExtension):
+            for model in (ChatRequest, KeyBody, PersonaBody, ReplyExtension):
                 described = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 known.update(described.pop("$defs", {}))
                 known[model.__name__] = described

@@ -41,6 +41,7 @@ class Route(StrEnum):
     MODE = "mode"
     MODELS = "models"
     PERSONAS = "personas"
+    KEYS = "keys"
     HEALTH = "health"
     METRICS = "metrics"
     OTHER = "other"
@@ -60,6 +61,9 @@ class Rejection(StrEnum):
 
     INVALID = "invalid"
     TOO_LARGE = "too_large"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    LIMITED = "limited"
     UNKNOWN_MODEL = "unknown_model"
     STORE_AWAY = "store_away"
 
@@ -78,6 +82,16 @@ class ShadowOutcome(StrEnum):
     @classmethod
     def of(cls, mode: Mode, *, is_same: bool) -> ShadowOutcome:
         return cls(f"{mode}_{'same' if is_same else 'different'}")
+
+
+class LimitOutcome(StrEnum):
+    """What became of a request of a key that has limits."""
+
+    ADMITTED = "admitted"
+    REQUESTS = "requests"  # refused, by the limit of this name
+    TOKENS = "tokens"
+    CONCURRENT = "concurrent"
+    UNCHECKED = "unchecked"  # Redis was away
 
 
 class TokenKind(StrEnum):
@@ -123,6 +137,8 @@ class Metrics:
         self.untagged_replies = self._counter(
             "untagged_replies", "Replies that opened with no tag.", ""
         )
+        checks = self._counter("limit_checks", "Requests of keys that have limits.", "outcome")
+        self.limit_checks = cache(checks.labels)
         rejected = self._counter("rejected", "Requests refused by the gateway.", "reason")
         self.rejected = cache(rejected.labels)
         shadows = self._counter(
@@ -183,6 +199,8 @@ class Metrics:
         """A counter that appears with its first event hides that event from `rate`."""
         for outcome in LookupOutcome:
             self.persona_lookups(outcome)
+        for check in LimitOutcome:
+            self.limit_checks(check)
         for reason in Rejection:
             self.rejected(reason)
         for shadow in ShadowOutcome:

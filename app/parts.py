@@ -13,13 +13,17 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from app.auth import Caller, Door
 from app.chat import Chat
 from app.errors import JSON, from_validation
+from app.keys import KeyRing, Role
 from app.metrics import Metrics
-from app.personas import PersonaCache, PersonaStore
+from app.personas import PersonaCache
+from app.quota import Quota
 from app.readiness import Readiness
 from app.served import ServedModel
 from app.settings import Settings
+from app.store import Store
 from model.errors import ClientGone, InvalidRequest
 
 
@@ -30,8 +34,11 @@ class Parts:
     settings: Settings
     chat: Chat
     served: ServedModel
-    store: PersonaStore
+    store: Store
     personas: PersonaCache
+    ring: KeyRing
+    door: Door
+    quota: Quota
     metrics: Metrics
     readiness: Readiness
 
@@ -43,6 +50,37 @@ async def parts_of(request: Request) -> Parts:
 
 
 Deps = Annotated[Parts, Depends(parts_of)]
+
+
+async def caller_of(request: Request, role: Role | None) -> Caller:
+    """Who calls, and that it may.
+
+    Raises:
+        PersonaDualError: the key is missing, unknown or may not, or that cannot be told.
+    """
+    parts = await parts_of(request)
+    return await parts.door.enter(request.scope, request.headers.get("authorization"), role)
+
+
+async def admitted(request: Request) -> Caller:
+    """Who asks for an answer, and that it may, now.
+
+    Raises:
+        PersonaDualError: as `caller_of`, or one of the key's limits is reached.
+    """
+    caller = await caller_of(request, Role.CHAT)
+    parts = await parts_of(request)
+    await parts.quota.admit(caller.key_id, caller.limits, request.scope["state"])
+    return caller
+
+
+def caller_with(role: Role | None) -> Any:
+    """Marks a handler's parameter as its caller, who needs a role."""
+
+    async def enter(request: Request) -> Caller:
+        return await caller_of(request, role)
+
+    return Depends(enter)
 
 
 class Direct(APIRoute):

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.dial import choose_dial, choose_isolation
+from app.policy import Ruling
 from app.schemas import ChatRequest
 from app.served import Served
-from app.settings import Isolation, Settings
+from app.settings import Isolation
 from model.decision import GATE_ARGUMENTS, GATED_KEY, Dial, Source
 from model.errors import EngineUnavailable, InvalidRequest
 from model.mode import Mode
-from model.persona import Persona, PersonaStatus, check_id, check_text, is_id
+from model.persona import Attribute, Persona, PersonaStatus, check_id, check_text, is_id
 from model.prompt import render
 
 # What the engine does not understand, what is ours, and what would show the tag to the caller.
@@ -47,6 +49,7 @@ class PersonaUse:
     id: str | None = None
     version: int | None = None
     text: str | None = None
+    attributes: Mapping[str, Attribute] | None = None
 
     def withheld(self) -> PersonaUse:
         return replace(self, status=PersonaStatus.WITHHELD, text=None)
@@ -57,14 +60,20 @@ class PersonaUse:
             return cls(PersonaStatus.APPLIED, text=choice.text)
         if persona is None:
             return cls(PersonaStatus.ABSENT, choice.id)
-        return cls(PersonaStatus.APPLIED, choice.id, persona.version, persona.as_text())
+        return cls(
+            PersonaStatus.APPLIED,
+            choice.id,
+            persona.version,
+            persona.as_text(),
+            persona.attributes,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How one request is answered.
 
-    `is_probed`: the decision is taken by a call of its own, before the answer.
+    `rule` names the rule of the policy that forced the mode, where one did.
     """
 
     request: ChatRequest
@@ -76,9 +85,11 @@ class Plan:
     isolation: Isolation
     is_counted: bool
     salt: str | None
+    rule: str | None = None
 
     @property
     def is_probed(self) -> bool:
+        """Whether the decision is taken by a call of its own, before the answer."""
         if not self.served.has_gate:
             return False
         # vLLM gives either the top log-probabilities or those of chosen ids, not both.
@@ -193,50 +204,21 @@ def choose_persona(request: ChatRequest, header: str | None) -> PersonaChoice:
     return PersonaChoice()
 
 
-def choose_dial(
-    request: ChatRequest, alias: Mode | None, settings: Settings
-) -> tuple[Dial, Source]:
-    """What the gate is asked, and who asks it: the request, else the deployment, else the card.
-
-    Raises:
-        InvalidRequest: the model's alias and `personadual.mode` contradict each other.
-    """
-    extension = request.personadual
-    if alias is not None and extension.mode not in (None, alias):
-        raise InvalidRequest(
-            f"personadual.mode is {extension.mode}, but the model's name forces {alias}",
-            field="personadual.mode",
-        )
-    wanted = alias or extension.mode
-    if wanted not in (None, "auto"):
-        return Dial(forced=Mode(str(wanted))), Source.REQUEST
-    is_sampled = extension.decision == "sample"
-    if (
-        wanted is None
-        and settings.mode != "auto"
-        and extension.threshold is None
-        and not is_sampled
-    ):
-        return Dial(forced=settings.mode), Source.POLICY
-    threshold = settings.threshold if extension.threshold is None else extension.threshold
-    if threshold is not None and not is_sampled:
-        return Dial(threshold=threshold), Source.THRESHOLD
-    return Dial(sample=is_sampled), Source.MODEL
-
-
 def make_plan(
     request: ChatRequest,
     raw: Mapping[str, Any],
     served: Served,
-    settings: Settings,
+    ruling: Ruling,
     choice: PersonaChoice,
     persona: PersonaUse,
+    salt: str | None,
 ) -> Plan:
     """Bring everything together.
 
     Raises:
         InvalidRequest: gate arguments among `vllm_xargs`: they are the gateway's to set; or a
             parameter under which no tag can open the reply.
+        OverrideRefused: the request asks for what the policy does not leave to it.
         EngineUnavailable: a mode or strict isolation is asked of an engine that has no gate.
     """
     for name in request.vllm_xargs or {}:
@@ -246,10 +228,14 @@ def make_plan(
             )
     if served.has_gate:
         _check_gateable(raw, served)
-    dial, source = choose_dial(request, served.forced_by(request.model), settings)
-    isolation = request.personadual.isolation or settings.isolation
+    dial, source = choose_dial(request, served.forced_by(request.model), ruling)
+    isolation = choose_isolation(request, ruling)
+    rule = ruling.rule if source is Source.POLICY else None
     if persona.status is PersonaStatus.UNAVAILABLE:
         dial, source = Dial(forced=Mode.GENERAL), Source.FALLBACK
+    if off := ruling.switched_off(persona.attributes or {}):
+        dial, source, rule = Dial(forced=Mode.GENERAL), Source.POLICY, off
+        isolation = Isolation.STRICT
     is_decided = dial.forced is not None and source is not Source.FALLBACK
     if not served.has_gate and (is_decided or isolation is Isolation.STRICT):
         raise EngineUnavailable("the engine has no PersonaDual gate, so no mode can be forced")
@@ -262,7 +248,8 @@ def make_plan(
         persona=persona,
         isolation=isolation,
         is_counted=not choice.is_off,
-        salt=_salt(settings.tenant, choice),
+        salt=salt,
+        rule=rule,
     )
     return plan if dial.forced is None else plan.decided(dial.forced)
 
@@ -282,9 +269,12 @@ def _check_gateable(raw: Mapping[str, Any], served: Served) -> None:
         )
 
 
-def _salt(tenant: str, choice: PersonaChoice) -> str | None:
-    """Keeps one user's prefix-cache entries from answering (and timing) another's requests."""
+def salt_of(choice: PersonaChoice, tenant: str, *, is_alone: bool) -> str | None:
+    """Keeps one user's prefix-cache entries from answering (and timing) another's requests.
+
+    `is_alone`: no key tells tenants apart, so that requests without a persona may share.
+    """
     mine = choice.id or choice.text
-    if mine is None:
+    if mine is None and is_alone:
         return None
-    return hashlib.blake2b(f"{tenant}\n{mine}".encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(f"{tenant}\n{mine or ''}".encode(), digest_size=16).hexdigest()

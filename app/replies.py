@@ -73,12 +73,15 @@ def read_probe(raw: bytes, plan: Plan) -> tuple[Decision, wire.Usage]:
 def extension(decision: Decision, plan: Plan) -> dict[str, Any]:
     """`personadual` in a reply."""
     persona = plan.persona
-    return {
+    shown: dict[str, Any] = {
         "mode": decision.mode,
         "probability": decision.probability,
         "source": decision.source,
         "persona": {"id": persona.id, "version": persona.version, "status": persona.status},
     }
+    if decision.source is Source.POLICY:
+        shown["rule"] = plan.rule
+    return shown
 
 
 class ChoiceReader:

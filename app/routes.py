@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Request
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
+from app.auth import Caller
 from app.chat import Asked
 from app.errors import JSON
 from app.leaving import EventStream, unless_gone
 from app.metrics import CONTENT_TYPE
-from app.parts import Deps, Direct, json_object, parts_of, takes, validated
+from app.parts import Deps, Direct, admitted, caller_with, json_object, parts_of, takes, validated
 from app.replies import extension
 from app.schemas import ChatRequest
 from app.served import Served
@@ -21,6 +22,7 @@ from model.decision import Decision
 from model.errors import InvalidRequest
 from model.mode import Mode
 
+Holder = Annotated[Caller, caller_with(None)]
 _CHAT = TypeAdapter(ChatRequest)
 
 
@@ -32,7 +34,8 @@ busy = APIRouter(route_class=Direct)
 async def chat_completions(request: Request) -> Response:
     """Answer, streamed or not; `personadual` in the request and in the reply is ours."""
     parts = await parts_of(request)
-    asked = await _asked(request, parts.settings.max_messages)
+    caller = await admitted(request)
+    asked = await _asked(request, caller, parts.settings.max_messages)
     if asked.request.stream:
         return EventStream(await unless_gone(request.receive, parts.chat.open(asked)))
     answered = await unless_gone(request.receive, parts.chat.answer(asked))
@@ -49,7 +52,8 @@ async def chat_completions(request: Request) -> Response:
 async def decide_mode(request: Request) -> Response:
     """Take the decision alone, in the shape of OpenAI's Decisions API."""
     parts = await parts_of(request)
-    asked = await _asked(request, parts.settings.max_messages)
+    caller = await admitted(request)
+    asked = await _asked(request, caller, parts.settings.max_messages)
     decision, plan, usage = await unless_gone(request.receive, parts.chat.decide(asked))
     return _json(
         {
@@ -63,7 +67,7 @@ async def decide_mode(request: Request) -> Response:
 
 
 @router.get("/v1/models", tags=["models"])
-async def list_models(parts: Deps) -> Response:
+async def list_models(parts: Deps, _caller: Holder) -> Response:
     """The model and the aliases that force a mode."""
     served = await parts.served.get()
     names = [served.name, *served.aliases]
@@ -71,7 +75,7 @@ async def list_models(parts: Deps) -> Response:
 
 
 @router.get("/v1/models/{model:path}", tags=["models"])
-async def get_model(model: str, parts: Deps) -> Response:
+async def get_model(model: str, parts: Deps, _caller: Holder) -> Response:
     served = await parts.served.get()
     served.forced_by(model)
     return _json(_model(served, model))
@@ -97,7 +101,7 @@ async def metrics(parts: Deps) -> Response:
     return Response(parts.metrics.render(), media_type=CONTENT_TYPE)
 
 
-async def _asked(request: Request, max_messages: int) -> Asked:
+async def _asked(request: Request, caller: Caller, max_messages: int) -> Asked:
     raw = await json_object(request)
     messages = raw.get("messages")
     if isinstance(messages, list) and len(messages) > max_messages:
@@ -106,7 +110,7 @@ async def _asked(request: Request, max_messages: int) -> Asked:
             f"messages holds {len(messages)} entries; at most {max_messages} fit", field="messages"
         )
     header = request.headers.get("x-persona-id")
-    return Asked(validated(_CHAT, raw), raw, header, request.state.watch)
+    return Asked(validated(_CHAT, raw), raw, header, request.state.watch, caller)
 
 
 def _json(content: Any, headers: dict[str, str] | None = None) -> Response:

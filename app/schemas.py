@@ -129,3 +129,4 @@ class ReplyExtension(BaseModel):
     probability: float | None
     source: str
     persona: PersonaUse
+    rule: str | None = Field(None, description="The policy's rule that forced the mode.")

@@ -6,10 +6,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from model.errors import StartFailed
 from model.mode import Mode
+
+TenantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 class Isolation(StrEnum):
@@ -17,6 +20,14 @@ class Isolation(StrEnum):
 
     SHARED = "shared"
     STRICT = "strict"
+
+
+class Auth(StrEnum):
+    """Whether requests need an API key."""
+
+    AUTO = "auto"  # from the moment one is made; before that the loopback address is served
+    REQUIRED = "required"
+    OFF = "off"
 
 
 class ReasoningField(StrEnum):
@@ -59,8 +70,21 @@ class Settings(BaseSettings):
     when_store_away: Literal["general", "refuse"] = Field(
         "general", description="Redis away: answer in general mode without persona, or 503."
     )
-    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(
-        "default", description="Tenant whose personas this gateway serves."
+    auth: Auth = Field(
+        Auth.AUTO,
+        description="Whether API keys are asked for: `required`, `off`, or once one is made.",
+    )
+    key_cache_s: float = Field(
+        300.0, gt=0, description="How long a known key goes on working while Redis is away."
+    )
+    limits_when_store_away: Literal["admit", "refuse"] = Field(
+        "admit", description="Redis away: admit requests of limited keys unchecked, or 503."
+    )
+    slot_lease_s: float = Field(
+        30.0, gt=0, description="How long the slots of a gateway that was killed stay taken."
+    )
+    tenant: TenantName = Field(
+        "default", description="Tenant of callers without key, and of keys that name none."
     )
     persona_cache_entries: int = Field(
         10_000, ge=1, description="Bound of the local persona cache."
@@ -109,3 +133,17 @@ class Settings(BaseSettings):
     metrics_dir: Path | None = Field(
         None, description="Folder in which several workers share their metrics; empty at start."
     )
+
+
+def read_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        StartFailed: a variable has an impossible value; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = f"PERSONADUAL_{str(first['loc'][0]).upper()}"
+        raise StartFailed(f"{name}: {first['msg']}") from error

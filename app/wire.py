@@ -8,6 +8,7 @@ here (vLLM's own: prompt token ids, routing, transfer parameters) do not reach t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -98,6 +99,12 @@ class Completion(Struct, Generic[L]):
 
 Full = dict[str, Any]
 """A log-probability entry as the engine wrote it."""
+
+
+def total(usage: Mapping[str, Any] | None) -> int:
+    """All tokens that the engine counted."""
+    return int((usage or {}).get("total_tokens") or 0)
+
 
 _ENTRIES = b'"logprobs":{"content":['
 _BETWEEN = b'}]},{"token":'

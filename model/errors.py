@@ -3,7 +3,12 @@
 PersonaDualError
 ├── InvalidRequest            what a caller sent is wrong; `field` names the place
 │   └── TooLarge              the body is over the limit
+├── KeyRefused                no API key, or one that is not known
+├── RoleMissing               the key may not do this
+├── OverrideRefused           a request asks for what policy does not leave to it
+├── LimitReached              a key's limit is; `retry_after_s` says for how long
 ├── NotFound                  what the caller names does not exist
+│   ├── UnknownKey
 │   ├── UnknownModel
 │   └── UnknownPersona
 ├── StoreUnavailable          Redis does not answer
@@ -42,8 +47,32 @@ class TooLarge(InvalidRequest):
     code = "body_too_large"
 
 
+class KeyRefused(PersonaDualError):
+    code = "invalid_api_key"
+
+
+class RoleMissing(PersonaDualError):
+    code = "missing_role"
+
+
+class OverrideRefused(PersonaDualError):
+    code = "override_not_allowed"
+
+
+class LimitReached(PersonaDualError):
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class NotFound(PersonaDualError):
     code = "not_found"
+
+
+class UnknownKey(NotFound):
+    code = "key_not_found"
 
 
 class UnknownModel(NotFound):

@@ -22,9 +22,9 @@ from pydantic import SecretStr
 from redis import Redis
 
 from app.main import create_app, open_engine, open_store
-from app.personas import PersonaStore
 from app.serve.preflight import free_port, redis_binary
 from app.settings import Settings
+from app.store import Store
 from model.card import Card, save_card
 from model.engine import Engine
 from tests import fake_engine
@@ -131,7 +131,7 @@ def redis(redis_server: RedisServer) -> Iterator[Redis]:
 class Gateway:
     """A gateway under uvicorn in a thread, on a real port."""
 
-    def __init__(self, settings: Settings, engine: Engine, store: PersonaStore) -> None:
+    def __init__(self, settings: Settings, engine: Engine, store: Store) -> None:
         self.app = create_app(settings, engine, store)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"

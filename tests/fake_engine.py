@@ -60,6 +60,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.script = Script()
         self.running = 0
+        self.headers: list[dict[str, str]] = []
         self.url = ""
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -118,6 +119,7 @@ class FakeEngine:
         seen, script = self.script.seen, self.script
         if script.choose is not None:
             script = script.choose(body)
+        self.headers = [*self.headers[-9:], dict(request.headers)]
         if script.status != 200:
             return _error(script.status, "scripted failure", None)
         if body.get("model") != MODEL:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from app.personas import Key, Page
+from app.keys import ApiKey
+from app.personas import Key, Page, PersonaStore
+from app.quota import Limits, Slot, Standing
 from model.errors import StoreUnavailable
 from model.persona import Persona
 
@@ -35,8 +37,69 @@ class CountingStore:
     async def list_ids(self, tenant: str, after: str | None, limit: int) -> Page:
         raise AssertionError
 
+
+class NoKeys:
+    """A store in which no key was ever made."""
+
+    async def get(self, key_id: str) -> ApiKey | None:
+        return None
+
+    async def create(self, key: ApiKey) -> None:
+        raise AssertionError
+
+    async def revoke(self, key_id: str) -> bool:
+        raise AssertionError
+
+    async def list(self) -> list[ApiKey]:
+        return []
+
+    async def is_any_made(self) -> bool:
+        return False
+
+
+class HeldKeys(NoKeys):
+    """A store of one key, which may be away."""
+
+    def __init__(self, key: ApiKey) -> None:
+        self.held = {key.id: key}
+        self.is_away = False
+
+    async def get(self, key_id: str) -> ApiKey | None:
+        self._answer()
+        return self.held.get(key_id)
+
+    async def is_any_made(self) -> bool:
+        self._answer()
+        return True
+
+    def _answer(self) -> None:
+        if self.is_away:
+            raise StoreUnavailable("away")
+
+
+class NoQuotas:
+    """For stores without keys, which have no limits."""
+
+    async def take(self, slot: Slot, limits: Limits, lease_s: float) -> Standing:
+        raise AssertionError
+
+    async def give(self, slot: Slot, limits: Limits, tokens: int) -> None:
+        raise AssertionError
+
+    async def renew(self, slots: Any, lease_s: float) -> None:
+        raise AssertionError
+
+
+class FakeStore:
+    """A whole store around personas of a test's choice."""
+
+    def __init__(self, personas: PersonaStore) -> None:
+        self.personas = personas
+        self.keys = NoKeys()
+        self.quotas = NoQuotas()
+
     async def ping(self) -> None: ...
 
-    async def listen(self, listener: Any) -> None: ...
+    async def listen(self, personas: Any, keys: Any) -> None: ...
 
     async def close(self) -> None: ...

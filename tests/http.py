@@ -58,10 +58,14 @@ def call(
     return answer
 
 
-def chat(url: str, content: str = "What now?", **fields: Any) -> Answer:
+def chat(url: str, content: str = "What now?", *, key: str | None = None, **fields: Any) -> Answer:
     """One chat completion."""
     body = {"messages": [{"role": "user", "content": content}], **fields}
-    return call(url, "/v1/chat/completions", body)
+    return call(url, "/v1/chat/completions", body, headers=bearer(key))
+
+
+def bearer(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
 
 
 def put_persona(url: str, persona_id: str, text: str, **fields: Any) -> Any:

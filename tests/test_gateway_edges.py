@@ -16,7 +16,7 @@ from model.persona import Persona
 from model.vllm import CHAT_PATH
 from tests.conftest import Gateway, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script
-from tests.fake_store import CountingStore
+from tests.fake_store import CountingStore, FakeStore
 from tests.http import call, chat, put_persona
 
 MESSAGE = {"role": "user", "content": "x"}
@@ -246,7 +246,7 @@ class BrokenStore(CountingStore):
 def test_a_bug_is_a_500_in_the_same_shape(fake: FakeEngine, script: Script) -> None:
     """With its request id, counted; what went wrong stands in the log and not in the answer."""
     settings = Settings(engine_url=fake.url)
-    gateway = Gateway(settings, open_engine(settings), BrokenStore())
+    gateway = Gateway(settings, open_engine(settings), FakeStore(BrokenStore()))
     gateway.start()
     try:
         answer = chat(gateway.url, user="ada")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from app.keys import KeyRing
 from app.metrics import Metrics
 from app.personas import PersonaCache
 from app.redis_store import RedisStore
@@ -97,8 +98,9 @@ async def test_listening_ends_with_the_store(redis_server: RedisServer, redis: R
     """Whatever moment it is closed at: redis-py may swallow a cancellation."""
     for pause in (0.0, 0.1, 0.5, 0.51):
         store = RedisStore(redis_server.url, timeout_s=1, retry_s=1)
-        cache = PersonaCache(store, Metrics(), max_entries=3, life_s=30)
-        listening = asyncio.create_task(store.listen(cache))
+        cache = PersonaCache(store.personas, Metrics(), max_entries=3, life_s=30)
+        ring = KeyRing(store.keys, max_entries=3, life_s=30)
+        listening = asyncio.create_task(store.listen(cache, ring))
         await asyncio.sleep(pause)
         await store.close()
         listening.cancel()

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import signal
 import sys
 import tempfile
 import time
-import urllib.error
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from redis import Redis
-from redis.exceptions import RedisError
 
-from app.serve import preflight
+from app.serve import preflight, probes
 from app.serve.child import Child
+from app.serve.door import check_door
+from app.serve.whereabouts import note_redis
 from app.settings import Settings
 from model.card import load_card
 from model.errors import StartFailed
@@ -65,6 +64,10 @@ class Stack:
         self._wish = wish
         self._settings = settings
         self._say = say
+        self.data = wish.data
+        self.asks_keys = False
+        self.first_key: str | None = None
+        self._engine_url = settings.engine_url
         self._children: list[Child] = []
         self._held = contextlib.ExitStack()
         self._runtime = Path(tempfile.mkdtemp(prefix="personadual-"))
@@ -85,27 +88,31 @@ class Stack:
         preflight.check_port(wish.host, wish.port)
         preflight.check_disk(wish.data)
         self._lock = self._held.enter_context(preflight.lock_data(wish.data))
-        engine_url, redis_url = self._settings.engine_url, None
+        redis_url = None
         needs_engine = "engine_url" not in chosen
         if needs_engine:
             package = preflight.engine_package()
             preflight.check_memory()
         else:
-            preflight.check_engine(engine_url)
+            preflight.check_engine(self._engine_url)
         if "redis_url" in chosen:
             preflight.check_redis(self._settings.redis_url.get_secret_value())
         else:
             redis_url = self._start_redis()
+        self.asks_keys, self.first_key = check_door(
+            wish.host, self._settings, redis_url or self._settings.redis_url.get_secret_value()
+        )
         checkpoint = None
         if needs_engine:
             checkpoint = self._checkpoint()
-            engine_url = self._start_engine(checkpoint, package)
-        self._start_gateway(engine_url, redis_url, checkpoint)
+            self._engine_url = self._start_engine(checkpoint, package)
+        self._start_gateway(redis_url, checkpoint)
 
     def model_name(self) -> str:
         """The name of the model that is served, as its users must call it."""
-        with preflight.LOOPBACK.open(f"{self.url}/v1/models", timeout=5.0) as response:
-            return str(json.load(response)["data"][0]["id"])
+        key = self._settings.engine_api_key
+        served = probes.models(self._engine_url, key.get_secret_value() if key else None)
+        return str(served[0]["id"])
 
     def watch(self) -> None:
         """Return never while all is well.
@@ -146,8 +153,10 @@ class Stack:
             # Redis holds the lock too: after a kill of this process nobody writes beside it.
             child = self._launch("redis", command, {}, held=[self._lock.fileno()])
             client = Redis(unix_socket_path=str(socket), socket_timeout=1.0)
-            self._wait(child, REDIS_LIMIT_S, lambda: _answers_ping(client))
+            self._wait(child, REDIS_LIMIT_S, lambda: probes.answers_ping(client))
             client.close()
+        noted = note_redis(self._wish.data, f"unix://{socket}")
+        self._held.callback(noted.unlink, missing_ok=True)
         return f"unix://{socket}"
 
     def _checkpoint(self) -> Path:
@@ -174,12 +183,10 @@ class Stack:
         with self._say(f"the engine (vLLM) with {checkpoint.name}; about a minute on a CPU"):
             child = self._launch("engine", [*command, *self._wish.engine_options], env)
             url = f"http://127.0.0.1:{port}"
-            self._wait(child, ENGINE_LIMIT_S, lambda: _answers(f"{url}/health"))
+            self._wait(child, ENGINE_LIMIT_S, lambda: probes.answers(f"{url}/health"))
         return url
 
-    def _start_gateway(
-        self, engine_url: str, redis_url: str | None, checkpoint: Path | None
-    ) -> None:
+    def _start_gateway(self, redis_url: str | None, checkpoint: Path | None) -> None:
         wish = self._wish
         command = [
             *(*PYTHON, "-m", "uvicorn", "app.main:gateway", "--factory"),
@@ -188,7 +195,7 @@ class Stack:
             *("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
             *("--timeout-graceful-shutdown", str(DRAIN_S)),
         ]
-        env = {"PERSONADUAL_ENGINE_URL": engine_url}
+        env = {"PERSONADUAL_ENGINE_URL": self._engine_url}
         if redis_url is not None:
             env["PERSONADUAL_REDIS_URL"] = redis_url
         if checkpoint is not None:
@@ -200,7 +207,9 @@ class Stack:
         with self._say("the gateway"):
             child = self._launch("gateway", command, env)
             url = f"{self.url}/health/ready"
-            self._wait(child, GATEWAY_LIMIT_S, lambda: _answers(url), lambda: _ask(url)[1])
+            self._wait(
+                child, GATEWAY_LIMIT_S, lambda: probes.answers(url), lambda: probes.ask(url)[1]
+            )
 
     def _launch(
         self, name: str, command: list[str], env: dict[str, str], held: Sequence[int] = ()
@@ -274,25 +283,3 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _answers(url: str) -> bool:
-    return _ask(url)[0] == 200
-
-
-def _ask(url: str) -> tuple[int, str]:
-    """Status and beginning of what is said at the address; 0 where nobody is there."""
-    try:
-        with preflight.LOOPBACK.open(url, timeout=5.0) as response:
-            return response.status, response.read(2000).decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        return error.code, error.read(2000).decode(errors="replace")
-    except (urllib.error.URLError, OSError):
-        return 0, "nothing"
-
-
-def _answers_ping(client: Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except RedisError:
-        return False

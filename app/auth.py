@@ -1,0 +1,108 @@
+"""Who calls: from the key that a request shows to its tenant, its roles and its dial."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from app.keys import KeyRing, Role
+from app.policy import SILENT, Rule
+from app.quota import UNLIMITED, Limits
+from app.settings import Auth
+from model.errors import KeyRefused, RoleMissing, StoreUnavailable
+
+logger = logging.getLogger("personadual.gateway")
+
+MAKE_ONE = "make one on its machine: personadual key create NAME"
+_BEARER = "bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whom we serve. Without `key_id` it is anyone, where no key is asked for."""
+
+    tenant: str
+    roles: tuple[Role, ...] = (Role.CHAT, Role.PERSONAS)
+    key_id: str | None = None
+    dial: Rule = SILENT
+    limits: Limits = UNLIMITED
+
+
+class Door:
+    """Lets callers in: by their key, or, where none is asked for, as the deployment's tenant.
+
+    `Auth.AUTO` asks for keys from the moment one is made; before that it serves those alone who
+    reach it by a loopback address or a socket file.
+    """
+
+    def __init__(self, auth: Auth, tenant: str, ring: KeyRing) -> None:
+        self._auth = auth
+        self._ring = ring
+        self._anyone = Caller(tenant)
+
+    async def look(self) -> None:
+        """Learn whether keys are asked for, and say in the log who is let in without one."""
+        try:
+            is_made = await self._ring.is_any_made()
+        except StoreUnavailable:
+            if self._auth is Auth.AUTO:
+                logger.warning("whether there are API keys is not known before Redis answers")
+            return
+        if self._auth is Auth.OFF:
+            logger.warning("API keys are switched off: whoever reaches this gateway is served")
+        elif not is_made:
+            where = "nobody" if self._auth is Auth.REQUIRED else "its loopback address alone"
+            logger.warning("there are no API keys yet: this gateway serves %s; %s", where, MAKE_ONE)
+
+    async def enter(
+        self, scope: Mapping[str, Any], header: str | None, role: Role | None
+    ) -> Caller:
+        """The caller of a request with this `Authorization` header; with `role` it needs that one.
+
+        Raises:
+            KeyRefused: there is no key, or it is unknown.
+            RoleMissing: the key is good, and may not do this.
+            StoreUnavailable: whether the key is good cannot be told now.
+        """
+        caller = self._anyone if await self._is_open(scope) else await self._holder(header)
+        if role is not None and role not in caller.roles:
+            if caller.key_id is None:
+                raise KeyRefused(f"this needs a key with the role {role}; {MAKE_ONE} --role {role}")
+            raise RoleMissing(f"this key does not have the role {role}")
+        return caller
+
+    async def _is_open(self, scope: Mapping[str, Any]) -> bool:
+        if self._auth is not Auth.AUTO:
+            return self._auth is Auth.OFF
+        if await self._ring.is_any_made():
+            return False
+        server = scope.get("server")
+        if server is None or server[1] is None or is_loopback(server[0]):
+            return True
+        raise KeyRefused(
+            "there are no keys yet, so this gateway answers on its loopback address alone;"
+            f" {MAKE_ONE}"
+        )
+
+    async def _holder(self, header: str | None) -> Caller:
+        if header is None or not header[: len(_BEARER)].lower() == _BEARER:
+            raise KeyRefused("no API key was given: send the header Authorization: Bearer pd-...")
+        key = await self._ring.find(header[len(_BEARER) :].strip())
+        if key is None:
+            raise KeyRefused("the API key is not known here: it is mistyped, or revoked")
+        return Caller(key.tenant, key.roles, key.id, key.dial, key.limits)
+
+
+@lru_cache(maxsize=256)
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from its own machine alone."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)

@@ -1,0 +1,70 @@
+"""The dial of one request: what it asks for, within what its policy leaves to it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.policy import Ruling
+from app.schemas import ChatRequest
+from app.settings import Isolation
+from model.decision import Dial, Source
+from model.errors import InvalidRequest, OverrideRefused
+from model.mode import Mode
+
+
+def choose_dial(request: ChatRequest, alias: Mode | None, ruling: Ruling) -> tuple[Dial, Source]:
+    """What the gate is asked, and who asks it: the request, else the policy, else the card.
+
+    Raises:
+        InvalidRequest: the model's alias and `personadual.mode` contradict each other.
+        OverrideRefused: the request asks for what the policy does not leave to it.
+    """
+    extension = request.personadual
+    if alias is not None and extension.mode not in (None, alias):
+        raise InvalidRequest(
+            f"personadual.mode is {extension.mode}, but the model's name forces {alias}",
+            field="personadual.mode",
+        )
+    wanted, threshold = alias or extension.mode, extension.threshold
+    is_sampled = extension.decision == "sample"
+    if not ruling.may_override:
+        _check_asks_nothing_else(wanted, threshold, is_sampled, ruling)
+        wanted = threshold = None
+    if wanted not in (None, "auto"):
+        return Dial(forced=Mode(str(wanted))), Source.REQUEST
+    is_silent = wanted is None and threshold is None and not is_sampled
+    if is_silent and ruling.mode != "auto":
+        return Dial(forced=ruling.mode), Source.POLICY
+    threshold = ruling.threshold if threshold is None else threshold
+    if threshold is not None and not is_sampled:
+        return Dial(threshold=threshold), Source.THRESHOLD
+    return Dial(sample=is_sampled), Source.MODEL
+
+
+def _check_asks_nothing_else(
+    mode: Any, threshold: float | None, is_sampled: bool, ruling: Ruling
+) -> None:
+    """Refuse a request that wants another dial than its policy, where it may not override."""
+    asked = {
+        "personadual.mode": mode not in (None, ruling.mode),
+        "personadual.threshold": threshold not in (None, ruling.threshold),
+        "personadual.decision": is_sampled,
+    }
+    for field_name, is_other in asked.items():
+        if is_other:
+            raise OverrideRefused(
+                f"{field_name}: the policy sets this and lets no request change it; leave it out",
+                field=field_name,
+            )
+
+
+def choose_isolation(request: ChatRequest, ruling: Ruling) -> Isolation:
+    """A request may always be stricter than its policy."""
+    asked = request.personadual.isolation
+    is_looser = asked is Isolation.SHARED and ruling.isolation is Isolation.STRICT
+    if is_looser and not ruling.may_override:
+        raise OverrideRefused(
+            "personadual.isolation: the policy is strict; leave it out",
+            field="personadual.isolation",
+        )
+    return asked or ruling.isolation

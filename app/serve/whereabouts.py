@@ -1,0 +1,25 @@
+"""Where the own Redis of a running `personadual serve` is, for the other commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.settings import Settings
+
+_FILE = "redis.url"
+
+
+def note_redis(data: Path, url: str) -> Path:
+    """Write down the URL of an own Redis in its data folder; for its user's eyes alone."""
+    path = data / _FILE
+    path.touch(mode=0o600)
+    path.write_text(url, encoding="utf-8")
+    return path
+
+
+def redis_url(settings: Settings, data: Path) -> str:
+    """The Redis that was set, else that of the folder's `personadual serve`, else the default."""
+    path = data / _FILE
+    if "redis_url" not in settings.model_fields_set and path.is_file():
+        return path.read_text(encoding="utf-8")
+    return settings.redis_url.get_secret_value()

@@ -1,0 +1,31 @@
+"""The store port: what the gateway keeps outside of itself, and how it hears of others' writes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from app.cache import Listener
+from app.keys import KeyStore
+from app.personas import Key, PersonaStore
+from app.quota import QuotaStore
+
+
+class Store(Protocol):
+    """Everything of one Redis. Every call raises `StoreUnavailable` when it does not answer."""
+
+    @property
+    def personas(self) -> PersonaStore: ...
+
+    @property
+    def keys(self) -> KeyStore: ...
+
+    @property
+    def quotas(self) -> QuotaStore: ...
+
+    async def ping(self) -> None: ...
+
+    async def listen(self, personas: Listener[Key], keys: Listener[str]) -> None:
+        """Report writes until the store is closed; survives the loss of the connection."""
+        ...
+
+    async def close(self) -> None: ...

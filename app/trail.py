@@ -1,0 +1,25 @@
+"""The audit trail: one line of JSON per action of an admin. No secret, no persona text."""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+
+logger = logging.getLogger("personadual.audit")
+
+
+def record(action: str, by: str | None, **facts: str) -> None:
+    """Write down who (a key's id) did what."""
+    line = {"event": "audit", "action": action, "by": by, **facts}
+    logger.info("%s", orjson.dumps(line).decode())
+
+
+def show() -> None:
+    """Let the lines appear on standard error, whatever the level of other logs."""
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger.addHandler(handler)
+    logger.propagate = False

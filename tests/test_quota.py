@@ -1,0 +1,283 @@
+"""Limits of keys: exact across gateways, freed by what dies, read by the official client."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import RateLimitError
+from redis import Redis
+
+from app.quota import Limits, _duration
+from tests.api_keys import new_key
+from tests.conftest import Gateway, RedisServer, Starter, wait_until
+from tests.fake_engine import FakeEngine, Script
+from tests.gateway_process import GatewayProcess
+from tests.http import Answer, bearer, call, chat
+from tests.test_metrics import scrape, value
+
+MESSAGES = [{"role": "user", "content": "What now?"}]
+
+
+def buckets(key: str) -> str:
+    return f"personadual:{{limit:{key.split('-')[1]}}}:buckets"
+
+
+def slots(redis: Redis, key: str) -> Any:
+    return redis.zcard(f"personadual:{{limit:{key.split('-')[1]}}}:slots")
+
+
+def scripts(redis: Redis) -> int:
+    stats: Any = redis.info("commandstats")
+    return int(stats.get("cmdstat_evalsha", {"calls": 0})["calls"])
+
+
+def test_requests_per_minute_are_exact_across_gateways(
+    start_gateway: Starter, fake: FakeEngine, script: Script, redis_server: RedisServer
+) -> None:
+    """80 at once against two gateways: the bucket's 20, and what flows in meanwhile."""
+    gateways = [start_gateway(fake.url) for _ in range(2)]
+    key = new_key(redis_server.url, limits=Limits(requests_per_minute=20))
+    chat(gateways[0].url), chat(gateways[1].url)
+    begun = time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda n: chat(gateways[n % 2].url, key=key), range(80)))
+    most = 20 + int((time.monotonic() - begun) * 20 / 60)
+    statuses = [answer.status for answer in answers]
+    assert 20 <= statuses.count(200) <= most
+    assert set(statuses) == {200, 429}
+    refused = next(answer for answer in answers if answer.status == 429)
+    error = refused.json["error"]
+    assert (error["code"], error["type"]) == ("rate_limit_exceeded", "rate_limit_error")
+    assert 1 <= int(refused.headers["retry-after"]) <= 3
+    assert "x-should-retry" not in refused.headers
+    counted = sum(
+        value(scrape(g), f'personadual_limit_checks_total{{outcome="{outcome}"}}')
+        for g in gateways
+        for outcome in ("admitted", "requests")
+    )
+    assert counted == 80
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_headers_and_charges(
+    gateway: Gateway, script: Script, redis_server: RedisServer, stream: bool
+) -> None:
+    """Tokens are charged by the engine's count when the answer ends, streamed or not."""
+    limits = Limits(requests_per_minute=600, tokens_per_minute=1000)
+    key = new_key(redis_server.url, limits=limits)
+    first = chat(gateway.url, key=key, stream=stream)
+    assert first.headers["x-ratelimit-limit-requests"] == "600"
+    assert first.headers["x-ratelimit-remaining-requests"] == "599"
+    assert first.headers["x-ratelimit-reset-requests"] == "100ms"
+    assert first.headers["x-ratelimit-limit-tokens"] == "1000"
+    assert first.headers["x-ratelimit-remaining-tokens"] == "1000"
+    free = new_key(redis_server.url)
+    usage = chat(gateway.url, key=free).json["usage"]
+    second = chat(gateway.url, key=key, stream=stream)
+    left = int(second.headers["x-ratelimit-remaining-tokens"])
+    assert 1000 - usage["total_tokens"] <= left < 1000
+    assert "x-ratelimit-limit-requests" not in chat(gateway.url, key=free).headers
+
+
+def test_a_bucket_in_debt_admits_nobody_and_cuts_nothing(
+    gateway: Gateway, script: Script, redis_server: RedisServer
+) -> None:
+    """An answer may cost more than is left; the next one waits until the debt is paid."""
+    key = new_key(redis_server.url, limits=Limits(tokens_per_minute=5))
+    assert chat(gateway.url, key=key).status == 200
+    refused = call(gateway.url, "/v1/mode", {"messages": MESSAGES}, headers=bearer(key))
+    assert refused.status == 429
+    assert "tokens per minute" in refused.json["error"]["message"]
+    assert int(refused.headers["retry-after"]) > 60
+    assert refused.headers["x-ratelimit-remaining-tokens"] == "0"
+    assert refused.headers["x-ratelimit-reset-tokens"].startswith(("3m", "4m"))
+
+
+def test_what_limits_cost(
+    gateway: Gateway, script: Script, redis_server: RedisServer, redis: Redis
+) -> None:
+    """Counted by Redis: none without limits, one script with, one more where an end is told."""
+    costs = {}
+    for name, limits in {
+        "none": Limits(),
+        "requests": Limits(requests_per_minute=1000),
+        "tokens": Limits(tokens_per_minute=100_000),
+        "all": Limits(1000, 100_000, 5),
+    }.items():
+        key = new_key(redis_server.url, limits=limits)
+        chat(gateway.url, key=key)
+        before = scripts(redis)
+        for _ in range(10):
+            assert chat(gateway.url, key=key).status == 200
+        costs[name] = (scripts(redis) - before) / 10
+    assert costs == {"none": 0, "requests": 1, "tokens": 2, "all": 2}
+
+
+def test_concurrent_requests_across_gateways(
+    start_gateway: Starter,
+    fake: FakeEngine,
+    script: Script,
+    redis_server: RedisServer,
+    redis: Redis,
+) -> None:
+    """Two slots for three who ask at once; whoever has its last byte may come back at once."""
+    gateways = [start_gateway(fake.url) for _ in range(2)]
+    key = new_key(redis_server.url, limits=Limits(concurrent=2))
+    script.delay_s = 0.1
+    with ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(chat, gateway.url, key=key, stream=True) for gateway in gateways]
+        wait_until(lambda: slots(redis, key) == 2)
+        refused = chat(gateways[0].url, key=key)
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        assert [future.result().status for future in running] == [200, 200]
+    script.delay_s = 0
+    one = new_key(redis_server.url, limits=Limits(concurrent=1))
+    for turn in range(40):
+        answer = chat(gateways[turn % 2].url, key=one, stream=turn % 3 == 0)
+        assert answer.status == 200
+    assert slots(redis, one) == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_caller_who_leaves_frees_its_slot_and_pays(
+    gateway: Gateway, script: Script, redis_server: RedisServer, redis: Redis, stream: bool
+) -> None:
+    """By what it was sent and a quarter of its prompt's bytes: nobody else has counted."""
+    key = new_key(redis_server.url, limits=Limits(tokens_per_minute=10_000, concurrent=1))
+    script.delay_s = 5
+    host, port = gateway.url.removeprefix("http://").split(":")
+    raw = b'{"messages": [{"role": "user", "content": "%s"}], "stream": %s}' % (
+        b"x" * 8_000,
+        b"true" if stream else b"false",
+    )
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(raw) + raw)
+        wait_until(lambda: slots(redis, key) == 1)
+        time.sleep(0.3)  # beyond the time in which nobody watches
+    wait_until(lambda: slots(redis, key) == 0, 2)
+    left = float(str(redis.hget(buckets(key), "tokens")))
+    assert 7_900 < left < 8_100
+
+
+def test_refusals_and_failures_free_their_slot(
+    gateway: Gateway, script: Script, redis_server: RedisServer, redis: Redis
+) -> None:
+    key = new_key(redis_server.url, limits=Limits(concurrent=1))
+    assert chat(gateway.url, key=key, model="nope").status == 404
+    assert call(gateway.url, "/v1/mode", b"{", headers=bearer(key)).status == 400
+    script.status = 500
+    assert chat(gateway.url, key=key).status >= 500
+    script.status = 200
+    script.fail_after = 8
+    assert chat(gateway.url, key=key, stream=True).status == 200
+    assert slots(redis, key) == 0
+
+
+def test_a_killed_gateway_frees_its_slots(
+    start_gateway: Starter,
+    fake: FakeEngine,
+    script: Script,
+    redis_server: RedisServer,
+    redis: Redis,
+    tmp_path: Path,
+) -> None:
+    """Taken while it lives, however long; free a lease after kill -9."""
+    lease_s = 1.5
+    key = new_key(redis_server.url, limits=Limits(concurrent=1))
+    other = start_gateway(fake.url)
+    process = GatewayProcess(
+        tmp_path / "gateway.log",
+        engine_url=fake.url,
+        redis_url=redis_server.url,
+        redis_timeout_ms="1000",
+        slot_lease_s=str(lease_s),
+    )
+    try:
+        process.wait_ready()
+        script.delay_s = 2
+        ask = threading.Thread(target=_lost, args=(process.url, key), daemon=True)
+        ask.start()
+        wait_until(lambda: slots(redis, key) == 1)
+        time.sleep(2 * lease_s)
+        assert chat(other.url, key=key).status == 429, "it is renewed"
+        process.end(signal.SIGKILL)
+        killed = time.monotonic()
+        assert chat(other.url, key=key).status == 429
+        script.delay_s = 0
+        wait_until(lambda: chat(other.url, key=key).status == 200, 10)
+        assert time.monotonic() - killed < lease_s + 1.5
+        ask.join(10)
+    finally:
+        process.end(signal.SIGKILL)
+
+
+def _lost(url: str, key: str) -> Answer | None:
+    try:
+        return chat(url, key=key, stream=True)
+    except (OSError, HTTPException):
+        return None
+
+
+def test_the_official_client_waits_and_comes_back(
+    gateway: Gateway, script: Script, redis_server: RedisServer, redis: Redis
+) -> None:
+    """An empty bucket that fills by one in 0.6 s: refused, then served; without retries not."""
+    key = new_key(redis_server.url, limits=Limits(requests_per_minute=100))
+    client = gateway.client.with_options(api_key=key)
+
+    def ask(retries: int) -> Any:
+        seconds, micros = redis.time()
+        now_ms = seconds * 1000 + micros / 1000
+        redis.hset(buckets(key), mapping={"requests": 0, "tokens": 0, "at": now_ms})
+        return client.with_options(max_retries=retries).chat.completions.create(
+            model="pocket", messages=MESSAGES
+        )
+
+    with pytest.raises(RateLimitError, match="requests per minute"):
+        ask(0)
+    begun = time.monotonic()
+    assert ask(2).choices[0].message.content == "Cook a stew."
+    assert time.monotonic() - begun > 0.5
+    refused = value(scrape(gateway), 'personadual_limit_checks_total{outcome="requests"}')
+    assert refused == 2
+
+
+@pytest.mark.parametrize(("setting", "status"), [("admit", 200), ("refuse", 503)])
+def test_redis_away(
+    start_gateway: Starter,
+    fake: FakeEngine,
+    script: Script,
+    redis_server: RedisServer,
+    setting: str,
+    status: int,
+) -> None:
+    """Open or closed, by setting; what was admitted unchecked is counted."""
+    gateway = start_gateway(fake.url, limits_when_store_away=setting)
+    key = new_key(redis_server.url, limits=Limits(100, 100_000, 3))
+    assert chat(gateway.url, key=key).status == 200
+    redis_server.stop()
+    try:
+        for _ in range(3):
+            assert chat(gateway.url, key=key).status == status
+        unchecked = value(scrape(gateway), 'personadual_limit_checks_total{outcome="unchecked"}')
+        assert unchecked == 3
+    finally:
+        redis_server.start()
+    time.sleep(1.1)
+    assert chat(gateway.url).status in (200, 401)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.12, "120ms"), (1, "1s"), (1.54, "1.5s"), (360, "6m0s"), (-1, "0ms")]
+)
+def test_durations_are_written_as_openai_does(seconds: float, shown: str) -> None:
+    assert _duration(seconds) == shown
