@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 from rich.markup import escape
 
+from app.config_commands import config_app
 from app.key_commands import key_app
 from app.settings import Auth, read_settings
 from model.console import console, errors, reported
@@ -27,6 +28,7 @@ app = typer.Typer(
 model_app = typer.Typer(help="Build and inspect checkpoints.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 app.add_typer(key_app, name="key")
+app.add_typer(config_app, name="config")
 
 EXAMPLE = """
 [bold]PersonaDual answers at {url}[/bold]   (docs: {url}/docs)
@@ -76,6 +78,7 @@ def serve(
     With PERSONADUAL_REDIS_URL or PERSONADUAL_ENGINE_URL set, those are used instead of own ones.
     """
     # Imported here, so that help and completion answer at once.
+    from app.serve.reload import reloadable
     from app.serve.stack import Stack, Stopped, Wish, stoppable
 
     wish = Wish(host, port, workers, data, model, max_model_len, tuple(engine_option))
@@ -89,7 +92,8 @@ def serve(
                 stack.start()
                 console.print(f"ready after {time.monotonic() - begun:.0f} s")
                 console.print(_example(stack, settings.auth), soft_wrap=True)
-                stack.watch()
+                with reloadable(stack.gateway) if settings.policy else contextlib.nullcontext():
+                    stack.watch()
             except Stopped:
                 console.print("ending")
             finally:

@@ -34,7 +34,7 @@ def choose_dial(request: ChatRequest, alias: Mode | None, ruling: Ruling) -> tup
         return Dial(forced=Mode(str(wanted))), Source.REQUEST
     is_silent = wanted is None and threshold is None and not is_sampled
     if is_silent and ruling.mode != "auto":
-        return Dial(forced=ruling.mode), Source.POLICY
+        return Dial(forced=Mode(ruling.mode)), Source.POLICY
     threshold = ruling.threshold if threshold is None else threshold
     if threshold is not None and not is_sampled:
         return Dial(threshold=threshold), Source.THRESHOLD

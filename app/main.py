@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Iterator
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -86,8 +87,9 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
             raise EngineUnavailable("the engine has no PersonaDual gate")
 
     pings = {"redis": store.ping, "engine": engine.ping, "gate": ping_gate}
+    policies = Policies(settings, metrics)
     shadows = open_shadows(settings, engine, metrics)
-    chat = Chat(engine, served, personas, Policies(settings), metrics, settings, shadows)
+    chat = Chat(engine, served, personas, policies, metrics, settings, shadows)
     door = Door(settings.auth, settings.tenant, ring)
     quota = Quota(
         store.quotas,
@@ -105,7 +107,8 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
             await served.get()
         await door.look()
         tasks = [asyncio.create_task(work) for work in (store.listen(personas, ring), quota.keep())]
-        yield
+        with _reloading(settings, policies):
+            yield
         if shadows is not None:
             await shadows.close()
         await engine.close()
@@ -124,6 +127,20 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     _handle_errors(app, metrics)
     _document(app)
     return app
+
+
+@contextlib.contextmanager
+def _reloading(settings: Settings, policies: Policies) -> Iterator[None]:
+    """Within the block SIGHUP reads the policy file again."""
+    if settings.policy is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(RuntimeError, ValueError):  # not the main thread: no signals here
+        loop.add_signal_handler(signal.SIGHUP, policies.reload)
+    yield
+    with contextlib.suppress(RuntimeError, ValueError):
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def gateway() -> FastAPI:

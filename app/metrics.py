@@ -94,6 +94,13 @@ class LimitOutcome(StrEnum):
     UNCHECKED = "unchecked"  # Redis was away
 
 
+class PolicyOutcome(StrEnum):
+    """What became of a policy file that was read again."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"  # it is invalid: the one before stays in force
+
+
 class TokenKind(StrEnum):
     PROMPT = "prompt"
     COMPLETION = "completion"
@@ -139,6 +146,8 @@ class Metrics:
         )
         checks = self._counter("limit_checks", "Requests of keys that have limits.", "outcome")
         self.limit_checks = cache(checks.labels)
+        reloads = self._counter("policy_reloads", "Policy files that were read again.", "outcome")
+        self.policy_reloads = cache(reloads.labels)
         rejected = self._counter("rejected", "Requests refused by the gateway.", "reason")
         self.rejected = cache(rejected.labels)
         shadows = self._counter(
@@ -201,6 +210,8 @@ class Metrics:
             self.persona_lookups(outcome)
         for check in LimitOutcome:
             self.limit_checks(check)
+        for result in PolicyOutcome:
+            self.policy_reloads(result)
         for reason in Rejection:
             self.rejected(reason)
         for shadow in ShadowOutcome:

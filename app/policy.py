@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, cast
 
 from pydantic import ConfigDict, Field, StrictBool
 
 from app.settings import Isolation, Settings
-from model.mode import Mode
 from model.persona import Attribute
 
+ModeWish = Literal["auto", "general", "personalized"]
 WhenStoreAway = Literal["general", "refuse"]
 T = TypeVar("T")
 RuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -31,7 +31,7 @@ class Rule:
 
     __pydantic_config__ = _FORBID
 
-    mode: Literal["auto"] | Mode | None = None
+    mode: ModeWish | None = None
     threshold: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
     isolation: Isolation | None = None
     may_override: StrictBool | None = None
@@ -83,7 +83,7 @@ class Ruling:
     """All layers brought together for one caller; `rule` names the one that set the mode."""
 
     tenant: str
-    mode: Literal["auto"] | Mode
+    mode: ModeWish
     threshold: float | None
     isolation: Isolation
     may_override: bool
@@ -102,7 +102,7 @@ class Ruling:
 def rule_of(settings: Settings) -> Rule:
     """The environment's settings as the least specific rule: every field is set but threshold."""
     return Rule(
-        mode=settings.mode,
+        mode=cast("ModeWish", str(settings.mode)),
         threshold=settings.threshold,
         isolation=settings.isolation,
         may_override=True,
@@ -135,7 +135,7 @@ def resolve(
     )
 
 
-def _mode(layers: Sequence[tuple[str, Rule]]) -> tuple[str, Literal["auto"] | Mode]:
+def _mode(layers: Sequence[tuple[str, Rule]]) -> tuple[str, ModeWish]:
     """The most specific mode. A threshold alone says `auto`: it has no meaning otherwise."""
     for name, rule in layers:
         if rule.mode is not None:

@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     isolation: Isolation = Field(
         Isolation.SHARED, description="Isolation where a request names none."
     )
+    policy: Path | None = Field(
+        None, description="TOML file of rules for tenants and keys; read again on SIGHUP."
+    )
     reasoning_field: ReasoningField = Field(
         ReasoningField.REASONING_CONTENT, description="Name under which the reasoning goes out."
     )

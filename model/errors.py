@@ -18,6 +18,7 @@ PersonaDualError
 │   ├── EngineRejected        it refused the request; carries its status and error object
 │   └── EngineBroken          it answered what no engine should (not JSON, cut stream)
 ├── ClientGone                the caller left; nobody reads an answer
+├── PolicyInvalid             a policy file cannot be used; `field` names the place
 ├── CardInvalid               `personadual.json` is malformed; `field` names the place
 ├── CheckpointInvalid         the checkpoint folder cannot be used
 └── StartFailed               the service cannot start: a port, a binary, memory, a child
@@ -120,6 +121,10 @@ class EngineRejected(EngineError):
 
 class ClientGone(PersonaDualError):
     code = "client_gone"
+
+
+class PolicyInvalid(PersonaDualError):
+    code = "policy_invalid"
 
 
 class CardInvalid(PersonaDualError):

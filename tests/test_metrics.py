@@ -30,6 +30,7 @@ NAMES = {
     "untagged_replies_total": set(),
     "rejected_total": {"reason"},
     "shadow_total": {"outcome"},
+    "policy_reloads_total": {"outcome"},
     "limit_checks_total": {"outcome"},
     "inflight": set(),
 }

@@ -15,6 +15,7 @@ from types import FrameType
 
 from redis import Redis
 
+from app.policies import read_policy
 from app.serve import preflight, probes
 from app.serve.child import Child
 from app.serve.door import check_door
@@ -85,6 +86,8 @@ class Stack:
             StartFailed: it cannot be done here; the message says what to do.
         """
         wish, chosen = self._wish, self._settings.model_fields_set
+        if self._settings.policy is not None:
+            read_policy(self._settings.policy)
         preflight.check_port(wish.host, wish.port)
         preflight.check_disk(wish.data)
         self._lock = self._held.enter_context(preflight.lock_data(wish.data))
@@ -107,6 +110,11 @@ class Stack:
             checkpoint = self._checkpoint()
             self._engine_url = self._start_engine(checkpoint, package)
         self._start_gateway(redis_url, checkpoint)
+
+    @property
+    def gateway(self) -> int:
+        """The process id of the gateway, or of the supervisor of several."""
+        return self._children[-1].pid or 0
 
     def model_name(self) -> str:
         """The name of the model that is served, as its users must call it."""

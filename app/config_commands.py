@@ -1,0 +1,31 @@
+"""The commands `personadual config ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from app.policies import read_policy
+from model.console import console, reported
+
+config_app = typer.Typer(help="Check files that a gateway reads.", no_args_is_help=True)
+
+
+@config_app.callback()
+def config() -> None:
+    """Check files that a gateway reads."""
+
+
+@config_app.command()
+def check(file: Annotated[Path, typer.Argument(help="A policy file (TOML).")]) -> None:
+    """Check a policy file, as a gateway does before it uses one."""
+    with reported():
+        policy = read_policy(file)
+        counts = {"tenant": policy.tenants, "key": policy.keys, "off rule": policy.off}
+        found = [
+            f"{len(those)} {name}{'' if len(those) == 1 else 's'}" for name, those in counts.items()
+        ]
+        console.print(f"{escape(str(file))} is a valid policy: {', '.join(found)}")

@@ -1,0 +1,291 @@
+"""Policy: which layer wins, what switches personalisation off, and what a file may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.dial import choose_dial
+from app.policies import read_policy
+from app.policy import OffRule, Policy, Rule, resolve
+from app.schemas import ChatRequest
+from app.settings import Isolation
+from model.decision import Dial, Source
+from model.errors import OverrideRefused, PolicyInvalid
+from model.mode import Mode
+from tests.api_keys import new_key
+from tests.conftest import RedisServer, Starter
+from tests.fake_engine import FakeEngine, Script, sent
+from tests.http import bearer, call, chat
+
+SETTINGS = Rule("auto", None, Isolation.SHARED, True, "general")
+GENERAL, PERSONAL = Dial(forced=Mode.GENERAL), Dial(forced=Mode.PERSONALIZED)
+AUTO = Dial()
+
+
+def request(**extension: Any) -> ChatRequest:
+    messages = [{"role": "user", "content": "x"}]
+    return ChatRequest(messages=messages, personadual=extension)
+
+
+@pytest.mark.parametrize(
+    ("layers", "extension", "dial", "source", "rule"),
+    [
+        # settings, deployment, tenant, key; what the request says; who wins
+        ({}, {}, AUTO, Source.MODEL, None),
+        ({"deployment": Rule("general")}, {}, GENERAL, Source.POLICY, "deployment"),
+        (
+            {"deployment": Rule("general"), "tenant": Rule("personalized")},
+            {},
+            PERSONAL,
+            Source.POLICY,
+            "tenants.acme",
+        ),
+        (
+            {"tenant": Rule("personalized"), "key": Rule("general")},
+            {},
+            GENERAL,
+            Source.POLICY,
+            "key",
+        ),
+        (
+            {"key": Rule("general"), "file": Rule("personalized")},
+            {},
+            PERSONAL,
+            Source.POLICY,
+            "keys.k1",
+        ),
+        ({"tenant": Rule("general"), "key": Rule("auto")}, {}, AUTO, Source.MODEL, None),
+        # a threshold says auto where no mode of its own layer contradicts it
+        (
+            {"tenant": Rule("general"), "key": Rule(threshold=0.8)},
+            {},
+            Dial(threshold=0.8),
+            Source.THRESHOLD,
+            None,
+        ),
+        (
+            {"deployment": Rule(threshold=0.7), "tenant": Rule("auto")},
+            {},
+            Dial(threshold=0.7),
+            Source.THRESHOLD,
+            None,
+        ),
+        # the request goes first, where it may
+        ({"key": Rule("general")}, {"mode": "personalized"}, PERSONAL, Source.REQUEST, None),
+        ({"key": Rule("general")}, {"mode": "auto"}, AUTO, Source.MODEL, None),
+        (
+            {"key": Rule("general")},
+            {"threshold": 0.1},
+            Dial(threshold=0.1),
+            Source.THRESHOLD,
+            None,
+        ),
+        (
+            {"key": Rule("general")},
+            {"decision": "sample"},
+            Dial(sample=True),
+            Source.MODEL,
+            None,
+        ),
+        # where it may not, the same wish is no override
+        (
+            {"tenant": Rule("general", may_override=False)},
+            {"mode": "general"},
+            GENERAL,
+            Source.POLICY,
+            "tenants.acme",
+        ),
+        (
+            {"tenant": Rule("general", may_override=False), "key": Rule(may_override=True)},
+            {"mode": "personalized"},
+            PERSONAL,
+            Source.REQUEST,
+            None,
+        ),
+        (
+            {"tenant": Rule("general", may_override=False)},
+            {"mode": "personalized"},
+            OverrideRefused,
+            None,
+            None,
+        ),
+        ({"tenant": Rule(may_override=False)}, {"threshold": 0.3}, OverrideRefused, None, None),
+        ({"tenant": Rule(may_override=False)}, {"decision": "sample"}, OverrideRefused, None, None),
+    ],
+)
+def test_the_most_specific_rule_wins(
+    layers: dict[str, Rule], extension: dict[str, Any], dial: Any, source: Any, rule: str | None
+) -> None:
+    """Request, key, tenant, deployment, settings; the file's word on a key before the key's own."""
+    policy = Policy(
+        deployment=layers.get("deployment", Rule()),
+        tenants={"acme": layers.get("tenant", Rule()), "other": Rule("personalized")},
+        keys={"k1": layers.get("file", Rule()), "k2": Rule("personalized")},
+    )
+    ruling = resolve(policy, SETTINGS, "acme", "k1", layers.get("key", Rule()))
+    if isinstance(dial, type):
+        with pytest.raises(dial):
+            choose_dial(request(**extension), None, ruling)
+        return
+    assert choose_dial(request(**extension), None, ruling) == (dial, source)
+    if source is Source.POLICY:
+        assert ruling.rule == rule
+
+
+def test_what_is_not_the_mode_is_inherited_field_by_field() -> None:
+    policy = Policy(
+        deployment=Rule(isolation=Isolation.STRICT, when_store_away="refuse"),
+        tenants={"acme": Rule(threshold=0.6)},
+    )
+    ruling = resolve(policy, SETTINGS, "acme", "k1", Rule("auto"))
+    assert (ruling.isolation, ruling.when_store_away) == ("strict", "refuse")
+    assert (ruling.mode, ruling.threshold, ruling.rule) == ("auto", 0.6, "key")
+    assert resolve(policy, SETTINGS, "other", None, Rule()).threshold is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "attributes", "is_off"),
+    [
+        (OffRule("x", tenants=("acme",)), {}, True),
+        (OffRule("x", tenants=("other",)), {}, False),
+        (OffRule("x", attributes={"age_group": "child"}), {"age_group": "child"}, True),
+        (OffRule("x", attributes={"age_group": ("child", "teen")}), {"age_group": "teen"}, True),
+        (OffRule("x", attributes={"age_group": ("child", "teen")}), {"age_group": "adult"}, False),
+        (OffRule("x", attributes={"age_group": "child"}), {}, False),
+        (OffRule("x", attributes={"vip": True}), {"vip": 1}, False),
+        (OffRule("x", attributes={"level": 1}), {"level": 1.0}, True),
+        (OffRule("x", attributes={"a": 1, "b": 2}), {"a": 1}, False),
+        (OffRule("x", attributes={"a": 1, "b": 2}), {"a": 1, "b": 2, "c": 3}, True),
+        (OffRule("x", ("acme",), {"a": 1}), {"a": 2}, False),
+        (OffRule("x", ("other",), {"a": 1}), {"a": 1}, False),
+    ],
+)
+def test_off_rules(rule: OffRule, attributes: Any, is_off: bool) -> None:
+    ruling = resolve(Policy(off=(rule,)), SETTINGS, "acme", None, Rule())
+    assert ruling.switched_off(attributes) == ("x" if is_off else None)
+
+
+FILE = """
+[deployment]
+threshold = 0.6
+
+[tenants.bank]
+mode = "general"
+may_override = false
+
+[[off]]
+name = "minors"
+attributes = { age_group = ["child", "teen"] }
+
+[[off]]
+name = "school-is-out"
+tenants = ["school"]
+"""
+
+
+def test_a_file_over_http(
+    start_gateway: Starter,
+    fake: FakeEngine,
+    script: Script,
+    redis_server: RedisServer,
+    redis: Redis,
+    tmp_path: Path,
+) -> None:
+    """Each decision says which rule made it, and what is switched off stays off for all wishes."""
+    file = tmp_path / "policy.toml"
+    file.write_text(FILE)
+    gateway = start_gateway(fake.url, policy=file)
+    keys = {tenant: new_key(redis_server.url, tenant) for tenant in ("acme", "bank", "school")}
+    script.logprobs = (-9.0, -1.0)
+    for tenant, key in keys.items():
+        for name, group in (("kim", "teen"), ("ada", "adult")):
+            body = {"text": f"{name} of {tenant}", "attributes": {"age_group": group}}
+            put = call(gateway.url, f"/v1/personas/{name}", body, method="PUT", headers=bearer(key))
+            assert put.status == 200
+
+    def taken(tenant: str, **fields: Any) -> Any:
+        for stream in (False, True):
+            answer = chat(gateway.url, key=keys[tenant], stream=stream, **fields)
+            assert answer.status == 200, answer.body
+            extension = answer.events[0]["personadual"] if stream else answer.json["personadual"]
+        return extension
+
+    assert taken("acme", user="ada")["source"] == "threshold"
+    bank = taken("bank", user="ada")
+    assert (bank["mode"], bank["source"], bank["rule"]) == ("general", "policy", "tenants.bank")
+    for fields in ({}, {"personadual": {"mode": "personalized"}}, {"model": "pocket-personalized"}):
+        minor = taken("acme", user="kim", **fields)
+        assert (minor["mode"], minor["source"], minor["rule"]) == ("general", "policy", "minors")
+        assert minor["persona"]["status"] == "withheld"
+        assert "kim of acme" not in str(sent(script)["messages"])
+    inline = taken("school", personadual={"persona": "okapi", "isolation": "shared"})
+    assert (inline["rule"], inline["persona"]["status"]) == ("school-is-out", "withheld")
+    assert "okapi" not in str(sent(script)["messages"])
+    decided = call(
+        gateway.url,
+        "/v1/mode",
+        {"messages": [{"role": "user", "content": "x"}], "user": "kim"},
+        headers=bearer(keys["acme"]),
+    )
+    assert decided.json["personadual"]["rule"] == "minors"
+
+
+def test_redis_away_may_refuse_for_one_tenant_alone(
+    start_gateway: Starter,
+    fake: FakeEngine,
+    script: Script,
+    redis_server: RedisServer,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text('[tenants.bank]\nwhen_store_away = "refuse"\n')
+    gateway = start_gateway(fake.url, policy=file)
+    keys = [new_key(redis_server.url, tenant) for tenant in ("acme", "bank")]
+    assert [chat(gateway.url, key=key).status for key in keys] == [200, 200]
+    redis_server.stop()
+    try:
+        assert [chat(gateway.url, key=key, user="ada").status for key in keys] == [200, 503]
+    finally:
+        redis_server.start()
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("[deployment]\nmode = 'sometimes'", "deployment.mode"),
+        ("[tenants.acme]\nthreshold = 2", "tenants.acme.threshold"),
+        ("[keys.k]\nmay_override = 'no'", "keys.k.may_override"),
+        ("[[off]]\nname = 'a b'\ntenants = ['x']", "off.0.name"),
+        ("[[off]]\nname = 'x'", "off.0"),
+        ("okapi = 1", "okapi"),
+        ("[deployment]\nokapi = 1", "deployment.okapi"),
+        ("[deployment", "is not TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, text: str, field: str) -> None:
+    """By the command and by a gateway that starts."""
+    file = tmp_path / "policy.toml"
+    file.write_text(text)
+    with pytest.raises(PolicyInvalid) as refused:
+        read_policy(file)
+    assert field in refused.value.message
+    done = CliRunner().invoke(app, ["config", "check", str(file)])
+    assert done.exit_code == 1
+    assert field in done.output.replace("\n", "")
+
+
+def test_a_good_file_is_said_to_be_so(tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(FILE)
+    done = CliRunner().invoke(app, ["config", "check", str(file)])
+    assert done.exit_code == 0
+    shown = " ".join(done.output.split())
+    assert "is a valid policy: 1 tenant, 0 keys, 2 off rules" in shown
+    missing = CliRunner().invoke(app, ["config", "check", str(tmp_path / "nothing.toml")])
+    assert "cannot be read" in " ".join(missing.output.split())
