@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from pydantic import TypeAdapter
 
-from app import trail
+from app import audit
 from app.auth import Caller
 from app.key_schemas import KeyBody, KeyList, KeyMade, KeyOut, KeyRevoked
 from app.keys import Role, make_key
@@ -28,7 +28,7 @@ async def create_key(request: Request, parts: Deps, admin: Admin) -> KeyMade:
     text, key = make_key(body.name, tenant, tuple(body.roles), body.dial, body.limits)
     await parts.store.keys.create(key)
     parts.ring.forget(key.id)
-    trail.record("key_created", admin.key_id, key=key.id, name=key.name, tenant=key.tenant)
+    audit.record("key_created", admin.key_id, key=key.id, name=key.name, tenant=key.tenant)
     return KeyMade.of(key, key=text)
 
 
@@ -36,7 +36,7 @@ async def create_key(request: Request, parts: Deps, admin: Admin) -> KeyMade:
 async def list_keys(parts: Deps, admin: Admin) -> KeyList:
     """All keys, the oldest first, without their secrets."""
     keys = await parts.store.keys.list()
-    trail.record("keys_listed", admin.key_id)
+    audit.record("keys_listed", admin.key_id)
     return KeyList(keys=[KeyOut.of(key) for key in keys])
 
 
@@ -49,5 +49,5 @@ async def revoke_key(
     parts.ring.forget(key_id)
     if not is_gone:
         raise UnknownKey("there is no key with this id", field="key_id")
-    trail.record("key_revoked", admin.key_id, key=key_id)
+    audit.record("key_revoked", admin.key_id, key=key_id)
     return KeyRevoked(id=key_id, revoked=True)

@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from app import trail
+from app import audit
 from app.auth import Door
 from app.chat import Chat
 from app.errors import HttpError, of_status, to_http
@@ -102,12 +102,13 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        with contextlib.suppress(EngineError):
-            # A first look, so that a missing gate stands in the log; the engine may come later.
-            await served.get()
-        await door.look()
-        tasks = [asyncio.create_task(work) for work in (store.listen(personas, ring), quota.keep())]
         with _reloading(settings, policies):
+            with contextlib.suppress(EngineError):
+                # So that a missing gate stands in the log; the engine may come later.
+                await served.get()
+            await door.look()
+            works = (store.listen(personas, ring), quota.keep())
+            tasks = [asyncio.create_task(work) for work in works]
             yield
         if shadows is not None:
             await shadows.close()
@@ -146,7 +147,7 @@ def _reloading(settings: Settings, policies: Policies) -> Iterator[None]:
 def gateway() -> FastAPI:
     """The factory that uvicorn calls in each worker process."""
     settings = Settings()
-    trail.show()
+    audit.show()
     app = create_app(settings, open_engine(settings), open_store(settings))
     _calm_the_collector()
     return app

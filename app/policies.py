@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tomllib
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from app import trail
+from app import audit
 from app.auth import Caller
 from app.errors import from_validation
+from app.keys import MAX_KEYS
 from app.metrics import Metrics, PolicyOutcome
-from app.policy import SILENT, Policy, Ruling, resolve, rule_of
+from app.policy import Policy, Ruling, resolve, rule_of
 from app.settings import Settings
 from model.errors import PolicyInvalid
 
@@ -32,13 +32,18 @@ class Policies:
         self._file = settings.policy
         self._metrics = metrics
         self._settings_rule = rule_of(settings)
-        self._tenant = settings.tenant
         self._apply(Policy() if self._file is None else read_policy(self._file))
 
     def ruling(self, caller: Caller) -> Ruling:
-        if caller.key_id is None:
-            return self._anyones
-        return resolve(self._policy, self._settings_rule, caller.tenant, caller.key_id, caller.dial)
+        found = self._rulings.get(caller.key_id)
+        if found is None:
+            if len(self._rulings) >= MAX_KEYS:
+                self._rulings.clear()
+            # A key never changes: what was worked out for it holds until the policy does.
+            found = self._rulings[caller.key_id] = resolve(
+                self._policy, self._settings_rule, caller.tenant, caller.key_id, caller.dial
+            )
+        return found
 
     def reload(self) -> None:
         """Read the file again. One that cannot be used changes nothing, and the log says why."""
@@ -51,12 +56,11 @@ class Policies:
             logger.error("the policy stays as it was: %s", error.message)
             return
         self._metrics.policy_reloads(PolicyOutcome.APPLIED).inc()
-        digest = hashlib.sha256(self._file.read_bytes()).hexdigest()[:12]
-        trail.record("policy_applied", None, file=str(self._file), sha256=digest)
+        audit.record("policy_applied", None, file=str(self._file))
 
     def _apply(self, policy: Policy) -> None:
         self._policy = policy
-        self._anyones = resolve(policy, self._settings_rule, self._tenant, None, SILENT)
+        self._rulings: dict[str | None, Ruling] = {}
 
 
 def read_policy(path: Path) -> Policy:

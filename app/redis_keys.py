@@ -40,7 +40,7 @@ class RedisKeys:
     async def get(self, key_id: str) -> ApiKey | None:
         async with self._guarded():
             raw = await self._redis.hget(_RECORDS, key_id)
-        return None if raw is None else _decode(raw)
+        return None if raw is None else _decode(key_id, raw)
 
     async def create(self, key: ApiKey) -> None:
         async with self._guarded():
@@ -56,17 +56,18 @@ class RedisKeys:
 
     async def list(self) -> list[ApiKey]:
         async with self._guarded():
-            raw = cast("list[bytes]", await self._redis.hvals(_RECORDS))
-        return sorted(map(_decode, raw), key=lambda key: (key.created_at, key.id))
+            raw = cast("dict[bytes, bytes]", await self._redis.hgetall(_RECORDS))
+        keys = [_decode(key_id.decode(), record) for key_id, record in raw.items()]
+        return sorted(keys, key=lambda key: (key.created_at, key.id))
 
     async def is_any_made(self) -> bool:
         async with self._guarded():
             return bool(await self._redis.exists(_MADE))
 
 
-def _decode(raw: bytes | str) -> ApiKey:
+def _decode(key_id: str, raw: bytes | str) -> ApiKey:
     try:
         return _READER.validate_json(raw)
     except ValidationError as error:
         # Someone else wrote under our keys, or a newer version did.
-        raise StoreUnavailable("a stored key cannot be read; revoke it") from error
+        raise StoreUnavailable(f"the stored key {key_id} cannot be read; revoke it") from error

@@ -289,3 +289,12 @@ def test_a_good_file_is_said_to_be_so(tmp_path: Path) -> None:
     assert "is a valid policy: 1 tenant, 0 keys, 2 off rules" in shown
     missing = CliRunner().invoke(app, ["config", "check", str(tmp_path / "nothing.toml")])
     assert "cannot be read" in " ".join(missing.output.split())
+
+
+def test_the_example_of_the_docs_is_valid(tmp_path: Path) -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
+    file = tmp_path / "policy.toml"
+    file.write_text(docs.split("```toml\n")[1].split("```")[0])
+    policy = read_policy(file)
+    assert policy.tenants["bank"].may_override is False
+    assert [rule.name for rule in policy.off] == ["minors", "school-is-out"]

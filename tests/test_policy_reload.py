@@ -5,12 +5,17 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from app.serve.reload import readers_of
 from tests.conftest import RedisServer, wait_until
 from tests.fake_engine import FakeEngine
 from tests.gateway_process import GatewayProcess
 from tests.http import call, chat
 from tests.test_metrics import value
 from tests.test_serve import Start, refusal, start  # noqa: F401 - a fixture
+
+
+def cmdline(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def reloads(url: str, outcome: str) -> float:
@@ -56,6 +61,8 @@ def test_serve_hands_it_on_to_all_its_workers(start: Start, tmp_path: Path) -> N
     file.write_text("")
     served = start("--workers", "2", PERSONADUAL_POLICY=str(file))
     served.wait_ready()
+    gateway = next(pid for pid in served.children() if b"uvicorn" in cmdline(pid))
+    wait_until(lambda: len(readers_of(gateway)) == 2)
     before = set(served.children())
     file.write_text("[deployment]\nmode = 'general'")
     served.process.send_signal(signal.SIGHUP)

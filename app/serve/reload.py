@@ -25,7 +25,7 @@ def reloadable(gateway: int) -> Iterator[None]:
         if has_begun_with_terminal and not _has_terminal():
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        for pid in workers_of(gateway) or [gateway]:
+        for pid in readers_of(gateway):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGHUP)
 
@@ -36,12 +36,29 @@ def reloadable(gateway: int) -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
 
 
-def workers_of(supervisor: int) -> list[int]:
-    """The worker processes of a uvicorn that has several. Sent to itself, it would replace them,
-    and a worker that is replaced cuts the streams that outlast its grace time."""
-    listed = Path(f"/proc/{supervisor}/task").glob("*/children")
+def readers_of(gateway: int) -> list[int]:
+    """The processes that read the policy: the gateway itself, or the workers that it supervises.
+
+    A supervisor would replace its workers, which cuts streams that outlast the grace time. One
+    that does not catch the signal yet would die of it, and is about to read the file anyway.
+    """
+    listed = Path(f"/proc/{gateway}/task").glob("*/children")
     children = [int(pid) for path in listed for pid in path.read_text().split()]
-    return [pid for pid in children if _WORKER in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    workers = [pid for pid in children if _WORKER in _read(pid, "cmdline")]
+    return [pid for pid in workers or [gateway] if _catches(pid, signal.SIGHUP)]
+
+
+def _catches(pid: int, number: int) -> bool:
+    lines = _read(pid, "status").splitlines()
+    caught = next((line.split()[1] for line in lines if line.startswith(b"SigCgt")), b"0")
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
 
 
 def _has_terminal() -> bool:

@@ -1,4 +1,4 @@
-"""The audit trail: one line of JSON per action of an admin. No secret, no persona text."""
+"""The audit log: one line of JSON per action of an admin. No secret, no persona text."""
 
 from __future__ import annotations
 
