@@ -175,7 +175,7 @@ class StreamReader:
         is_last = choice.finish_reason is not None
         opening = b""
         pieces = self._read_text(reader, choice, text, entries)
-        shown = self._wants_logprobs and reader.visible(text, entries, is_last=is_last)
+        shown = reader.visible(text, entries, is_last=is_last) if self._wants_logprobs else []
         if reader.decision is None:
             return b""
         if not reader.is_opened:
@@ -239,9 +239,10 @@ def _text_alone(chunk: wire.Chunk[Any]) -> str | None:
     if len(chunk.choices) != 1 or chunk.usage:
         return None
     choice = chunk.choices[0]
-    if choice.finish_reason is not None or choice.delta.tool_calls or choice.delta.refusal:
+    delta = choice.delta
+    if choice.finish_reason is not None or delta.tool_calls or delta.refusal or delta.reasoning:
         return None
-    return choice.delta.content or None
+    return delta.content or None
 
 
 def _decode(payload: bytes) -> wire.Chunk[wire.Logprobs[wire.Entry]]:
