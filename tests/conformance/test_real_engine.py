@@ -22,6 +22,7 @@ pytestmark = pytest.mark.engine
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 SHORT: dict[str, Any] = {"model": MODEL, "messages": ASK, "max_tokens": 12, "temperature": 0}
 TAG_LENGTHS = {mode.value: len(tokens) for mode, tokens in TAG_TOKENS.items()}
+TEXT = {"type": "text", "text": " weather?"}
 NAMED = {"type": "function", "function": {"name": "weather"}}
 SCHEMA = {
     "type": "object",
@@ -49,8 +50,9 @@ def test_parse_with_a_pydantic_model(live: Gateway) -> None:
     assert extension.personadual["mode"] is not None
 
 
-@pytest.mark.parametrize("mode", ["general", "personalized", "auto"])
-@pytest.mark.parametrize("choice", ["required", NAMED], ids=str)
+@pytest.mark.parametrize(
+    ("choice", "mode"), [("required", "auto"), ("required", "general"), (NAMED, "personalized")]
+)
 def test_a_forced_call_has_a_mode(live: Gateway, choice: Any, mode: str) -> None:
     """The tag comes first and the call's grammar behind it: mode, probability, whole call."""
     asked = {**SHORT, "max_tokens": 60, "tools": [TOOL], "tool_choice": choice}
@@ -72,8 +74,8 @@ def test_a_forced_call_has_a_mode(live: Gateway, choice: Any, mode: str) -> None
     assert details.tag_tokens == TAG_LENGTHS[whole.personadual["mode"]]
 
 
-def test_a_forced_call_streams_what_it_is_whole(live: Gateway) -> None:
-    """At temperature 0: the same decision and the same arguments, in strict isolation too."""
+def test_a_forced_call_in_strict_isolation(live: Gateway) -> None:
+    """Its decision is taken first, and the call is made without the persona in the prompt."""
     fields = {"tools": [TOOL], "tool_choice": "required", "max_tokens": 60, "temperature": 0}
     strict = {"isolation": "strict", "persona": "Zelda lives in Oslo.", "threshold": 1}
     answer = chat(live.url, personadual=strict, **fields).json
@@ -155,9 +157,6 @@ def test_history_of_earlier_replies(live: Gateway) -> None:
     answer = call(live.url, "/v1/chat/completions", {**SHORT, "messages": history})
     assert answer.status == 200, answer.body
     assert answer.json["personadual"]["mode"] is not None
-
-
-TEXT = {"type": "text", "text": " weather?"}
 
 
 def test_128_000_characters(live: Gateway) -> None:
