@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -16,6 +17,15 @@ from tests.http import call
 
 ASK: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "What now?"}]}
 REASONED = "They like stew.\n\n<answer>Stew, then.</answer>"
+
+
+def scraped(gateway: Gateway, pattern: str) -> list[str]:
+    return re.findall(pattern, call(gateway.url, "/metrics").body.decode())
+
+
+def answered(gateway: Gateway) -> float:
+    """How many chat requests the gateway has answered, well or not."""
+    return sum(map(float, scraped(gateway, r'personadual_requests_total{route="chat",.*} (.+)')))
 
 
 def test_whole_and_streamed(gateway: Gateway, script: Script) -> None:
@@ -102,14 +112,14 @@ def test_error_classes_of_what_the_caller_did(
 ) -> None:
     """By class and stable code, with the id to look up; asked once, however many tries it has."""
     client = gateway.client.with_options(max_retries=2)
+    before = answered(gateway)
     with pytest.raises(kind) as raised:
         client.chat.completions.create(**{**ASK, **fields})
     error: Any = raised.value
     assert error.code == code
     assert error.request_id.startswith("req-")
     assert error.response.headers["x-should-retry"] == "false"
-    refused = f'route="chat",status="{error.status_code}"}} 1.0'
-    assert refused in call(gateway.url, "/metrics").body.decode()
+    assert answered(gateway) == before + 1
 
 
 @pytest.mark.parametrize(("status", "ours"), [(503, 503), (500, 502), (504, 504), (401, 502)])
@@ -155,9 +165,8 @@ def test_a_stream_that_fails_raises(gateway: Gateway, script: Script, is_told: b
 
 def test_side_traffic_leaves_no_trace(gateway: Gateway, script: Script) -> None:
     """Chat clients ask for titles on the same endpoint: no persona, and not among the decisions."""
+    before = scraped(gateway, r"personadual_(?:mode|tokens|request_seconds)_.*")
     gateway.client.chat.completions.create(
         user="ada", extra_body={"personadual": {"persona_id": None}}, **ASK
     )
-    decisions = call(gateway.url, "/metrics").body.decode()
-    assert "personadual_mode_decisions_total{" not in decisions
-    assert "personadual_mode_probability_count 0.0" in decisions
+    assert scraped(gateway, r"personadual_(?:mode|tokens|request_seconds)_.*") == before
