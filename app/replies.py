@@ -90,11 +90,12 @@ def told_usage(usage: wire.Usage, plan: Plan, readers: Iterable[ChoiceReader]) -
     """
     if not plan.served.has_gate:
         return usage
-    readers = list(readers)
     details = dict(usage.get("completion_tokens_details") or {})
-    details["tag_tokens"] = sum(reader.tag_tokens for reader in readers)
-    if not details.get("reasoning_tokens") and any(reader.has_reasoning for reader in readers):
-        details.pop("reasoning_tokens", None)
+    details["tag_tokens"] = 0
+    for reader in readers:
+        details["tag_tokens"] += reader.tag_tokens
+        if reader.has_reasoning and not details.get("reasoning_tokens"):
+            details.pop("reasoning_tokens", None)
     return {**usage, "completion_tokens_details": details}
 
 
@@ -122,7 +123,7 @@ class ChoiceReader:
         self._given = given
         self._parser = ReplyParser(card.tags, reasons=card.reasons)
         self._opening: list[Any] = []
-        self._aligned = AlignedEntries()
+        self._aligned = AlignedEntries() if plan.request.logprobs else None
         self._has_call = False
         self.tag_tokens = 0
         self.is_opened = False
@@ -158,8 +159,13 @@ class ChoiceReader:
         return pieces
 
     def visible(self, text: str, entries: list[Any], *, is_last: bool) -> list[Any]:
-        """The entries of the answer's tokens, as far as they are known: of this text and before."""
+        """The entries of the answer's tokens, as far as they are known: of this text and before.
+
+        Nothing for a caller that did not ask for them.
+        """
         parser = self._parser
+        if self._aligned is None:
+            return []
         self._aligned.add(text, entries, is_last=is_last)
         return self._aligned.take(parser.answer_spans, parser.certain_to, is_last=is_last)
 
