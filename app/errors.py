@@ -30,6 +30,7 @@ from model.errors import (
 RETRY_AFTER_S = 2
 MAX_MESSAGE_CHARS = 500
 JSON = "application/json"
+ENGINE_KEY = "engine_key"
 
 # First match wins: leaves stand before their parents.
 _STATUS: tuple[tuple[type[PersonaDualError], int, str], ...] = (
@@ -48,6 +49,8 @@ _STATUS: tuple[tuple[type[PersonaDualError], int, str], ...] = (
 )
 # Names of union members stand in pydantic's paths; they are its words, not the caller's.
 _UNION_MEMBERS = {"str", "int", "float", "bool", "list[dict[str,any]]", "list[str]"}
+# What no second try changes, although its status says that one may.
+_FINAL = frozenset({ENGINE_KEY})
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
@@ -79,7 +82,8 @@ class HttpError:
         return b"data: " + self.to_json() + b"\n\n"
 
     def to_response(self) -> Response:
-        headers = {"x-should-retry": "false"} if self.status < 429 else {}
+        is_final = self.status < 429 or self.code in _FINAL
+        headers = {"x-should-retry": "false"} if is_final else {}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         if self.status == 503:
@@ -119,7 +123,7 @@ def _relay(error: EngineRejected) -> HttpError:
     status = 400 if error.status == 422 else error.status
     if status in (401, 403):
         # The engine refuses our key, not the caller's.
-        return HttpError(502, "the engine refuses the gateway's key", "api_error", "engine_key")
+        return HttpError(502, "the engine refuses the gateway's key", "api_error", ENGINE_KEY)
     code = "context_length_exceeded" if _is_too_long(error.error) else "invalid_request"
     return HttpError(status, error.message, "invalid_request_error", code, error.field)
 

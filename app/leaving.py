@@ -8,8 +8,9 @@ the work has taken a while: before that there is nothing to save.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing, suppress
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from starlette.responses import Response
@@ -20,6 +21,7 @@ from model.errors import ClientGone
 T = TypeVar("T")
 WATCH_AFTER_S = 0.1
 """Shorter work is done before anybody could notice that its caller has left."""
+COMMENT = b": keep-alive\n\n"
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
@@ -52,15 +54,21 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 class EventStream(Response):
-    """Server-sent events, sent until they end or their reader leaves."""
+    """Server-sent events, sent until they end or their reader leaves.
+
+    `keep_alive_s`: silence after which a comment is sent, which every reader of events skips and
+    which keeps proxies from closing the connection; 0 sends none.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None], keep_alive_s: float = 0.0) -> None:
         self.status_code = 200
         self.background = None
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         self._events = events
+        self._keep_alive_s = keep_alive_s
+        self._sent_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
@@ -68,11 +76,33 @@ class EventStream(Response):
             await unless_gone(receive, self._send(start, send))
 
     async def _send(self, start: dict[str, Any], send: Send) -> None:
-        async with aclosing(self._events) as events:
+        async with aclosing(self._events) as events, self._kept_alive(send):
             await send(start)
             async for event in events:
+                self._sent_at = time.monotonic()
                 await send({"type": "http.response.body", "body": event, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": b""})
+
+    @asynccontextmanager
+    async def _kept_alive(self, send: Send) -> AsyncIterator[None]:
+        if not self._keep_alive_s:
+            yield
+            return
+        self._sent_at = time.monotonic()
+        commenting = asyncio.create_task(self._comment(send))
+        try:
+            yield
+        finally:
+            commenting.cancel()
+            await asyncio.gather(commenting, return_exceptions=True)
+
+    async def _comment(self, send: Send) -> None:
+        while True:
+            silent_s = time.monotonic() - self._sent_at
+            if silent_s >= self._keep_alive_s:
+                self._sent_at, silent_s = time.monotonic(), 0.0
+                await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
+            await asyncio.sleep(self._keep_alive_s - silent_s)
 
 
 async def _cancel_when_gone(receive: Receive, worker: asyncio.Task[Any]) -> None:

@@ -62,6 +62,7 @@ class Edge:
         watch = Stopwatch()
         state = scope.setdefault("state", {})
         state["watch"] = watch
+        scope = _as_routed(scope)
         headers = dict(scope["headers"])
         request_id = _request_id(headers.get(b"x-request-id"))
         status = NOT_ANSWERED
@@ -139,6 +140,19 @@ class _Body:
 
     def too_large(self) -> TooLarge:
         return TooLarge(f"the body is over the limit of {self._max_bytes} bytes", field="body")
+
+
+def _as_routed(scope: Scope) -> Scope:
+    """A slash at the end of a path names the same thing, and HEAD is GET without the body, which
+    the server leaves out. A redirect would cost callers a turn, and some their body or key."""
+    method, path = scope["method"], scope["path"]
+    if method != "HEAD" and not path.endswith("/"):
+        return scope
+    return {
+        **scope,
+        "method": "GET" if method == "HEAD" else method,
+        "path": path.rstrip("/") or "/",
+    }
 
 
 def _request_id(given: bytes | None) -> bytes:

@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Iterator
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from app import audit
 from app.auth import Door
@@ -56,7 +58,7 @@ from model.vllm import Timeouts, VllmEngine
 
 logger = logging.getLogger("personadual.gateway")
 
-INTERNAL = 500
+WRONG_METHOD, INTERNAL = 405, 500
 _REJECTIONS: tuple[tuple[type[PersonaDualError], Rejection], ...] = (
     (TooLarge, Rejection.TOO_LARGE),
     (InvalidRequest, Rejection.INVALID),
@@ -118,7 +120,10 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    app = FastAPI(title="PersonaDual", lifespan=lifespan, redoc_url=None)
+    # FastAPI's own page loads its script from a public network.
+    app = FastAPIOffline(
+        title="PersonaDual", lifespan=lifespan, redoc_url=None, static_url="/docs/static"
+    )
     app.state.parts = parts
     app.include_router(busy)
     app.include_router(router)
@@ -200,9 +205,12 @@ def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
             logger.error("%s", error.message)
         return answer.to_response()
 
-    async def framework(_request: Request, error: Exception) -> Response:
+    async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return of_status(error.status_code, str(error.detail)).to_response()
+        answer = of_status(error.status_code, str(error.detail)).to_response()
+        if error.status_code == WRONG_METHOD:
+            answer.headers["Allow"] = _methods_of(app, request)
+        return answer
 
     async def arguments(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -217,6 +225,13 @@ def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
     app.add_exception_handler(PersonaDualError, ours)
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, arguments)
+
+
+def _methods_of(app: FastAPI, request: Request) -> str:
+    """All methods of a path: the framework itself names those of its first route alone."""
+    routes = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def _document(app: FastAPI) -> None:

@@ -12,15 +12,17 @@ from app.policy import Ruling
 from app.schemas import ChatRequest
 from app.served import Served
 from app.settings import Isolation
-from model.decision import GATE_ARGUMENTS, GATED_KEY, Dial, Source
+from model.decision import GATE_ARGUMENTS, GATED_ANSWER, GATED_CALL, GATED_KEY, Dial, Source
 from model.errors import EngineUnavailable, InvalidRequest
 from model.mode import Mode
 from model.persona import Attribute, Persona, PersonaStatus, check_id, check_text, is_id
 from model.prompt import render
 
 # What the engine does not understand, what is ours, and what would show the tag to the caller.
-_NOT_FORWARDED = frozenset(
-    {"personadual", "user", "safety_identifier", "cache_salt", "echo", "return_tokens_as_token_ids"}
+# `include_reasoning` is the gateway's to obey: an engine that obeys it drops log-probabilities.
+_NOT_FORWARDED = (
+    *("personadual", "user", "safety_identifier", "cache_salt"),
+    *("echo", "return_tokens_as_token_ids", "include_reasoning"),
 )
 _GRAMMARS = ("response_format", "structured_outputs")
 _NOT_PROBED = (
@@ -115,7 +117,9 @@ class Plan:
     def body(self) -> dict[str, Any]:
         """The engine's request."""
         served, dial = self.served, self.dial
-        body = {key: value for key, value in self.raw.items() if key not in _NOT_FORWARDED}
+        # To OpenAI null is the same as nothing; to vLLM not always.
+        given = {key: value for key, value in self.raw.items() if value is not None}
+        body = {key: value for key, value in given.items() if key not in _NOT_FORWARDED}
         card = served.card
         body["model"] = served.name
         body["messages"] = render(
@@ -131,8 +135,10 @@ class Plan:
         if self.salt is not None:
             body["cache_salt"] = self.salt
         if served.has_gate:
-            if any(body.get(name) for name in _GRAMMARS):
-                template_arguments[GATED_KEY] = True
+            if body.get("tool_choice") not in (None, "auto", "none"):
+                template_arguments[GATED_KEY] = GATED_CALL
+            elif any(body.get(name) for name in _GRAMMARS):
+                template_arguments[GATED_KEY] = GATED_ANSWER
             body["vllm_xargs"] = {**(self.request.vllm_xargs or {}), **dial.to_arguments()}
             self._make_room(body)
             self._ask_logprobs(body)
@@ -217,15 +223,14 @@ def make_plan(
 
     Raises:
         InvalidRequest: gate arguments among `vllm_xargs`: they are the gateway's to set; or a
-            parameter under which no tag can open the reply.
+            parameter under which no tag can open the reply, or that would show the persona.
         OverrideRefused: the request asks for what the policy does not leave to it.
         EngineUnavailable: a mode or strict isolation is asked of an engine that has no gate.
     """
     for name in request.vllm_xargs or {}:
         if name in GATE_ARGUMENTS:
-            raise InvalidRequest(
-                f"vllm_xargs.{name}: use the field personadual instead", field=f"vllm_xargs.{name}"
-            )
+            field = f"vllm_xargs.{name}"
+            raise InvalidRequest(f"{field}: use the field personadual instead", field=field)
     if served.has_gate:
         _check_gateable(raw, served)
     dial, source = choose_dial(request, served.forced_by(request.model), ruling)
@@ -251,7 +256,11 @@ def make_plan(
         salt=salt,
         rule=rule,
     )
-    return plan if dial.forced is None else plan.decided(dial.forced)
+    plan = plan if dial.forced is None else plan.decided(dial.forced)
+    if plan.persona.text is not None and raw.get("prompt_logprobs") is not None:
+        field = "prompt_logprobs"
+        raise InvalidRequest(f"{field}: they would show the persona", field=field)
+    return plan
 
 
 def _check_gateable(raw: Mapping[str, Any], served: Served) -> None:

@@ -1,18 +1,20 @@
 """Replies: what the engine says, turned into what the caller reads. Pure but for JSON.
 
 The tag goes, with its entries among log-probabilities and token ids; reasoning and answer go to
-their fields; the decision is read and shown. Whole answers and `app.stream` share `ChoiceReader`.
+their fields; the decision is read and shown; usage says what was the tag's. Whole answers and
+`app.stream` share `ChoiceReader`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import UNSET, ValidationError, convert
 
 from app import wire
+from app.aligned import AlignedEntries
 from app.plan import Plan
 from app.settings import ReasoningField
 from model.decision import Calibration, Decision, Source
@@ -70,6 +72,33 @@ def read_probe(raw: bytes, plan: Plan) -> tuple[Decision, wire.Usage]:
     return decision, answer.usage or {}
 
 
+def reasoning_keys(plan: Plan, field: ReasoningField) -> tuple[str, ...]:
+    """Under which names the reasoning goes out; none where the caller does not want it."""
+    return () if plan.request.include_reasoning is False else REASONING_KEYS[field]
+
+
+def text_of(plan: Plan, reasoning: str | None, content: str | None) -> str:
+    """What the model wrote. Where a call is forced the engine says the tag as its reasoning."""
+    return f"{reasoning}{content or ''}" if reasoning and plan.served.has_gate else content or ""
+
+
+def told_usage(usage: wire.Usage, plan: Plan, readers: Iterable[ChoiceReader]) -> wire.Usage:
+    """The engine's counts, and how many of its completion tokens opened the mode.
+
+    The engine's plug-in counts the tokens of reasoning; a 0 where there was some comes from an
+    engine without it, and says nothing.
+    """
+    if not plan.served.has_gate:
+        return usage
+    details = dict(usage.get("completion_tokens_details") or {})
+    details["tag_tokens"] = 0
+    for reader in readers:
+        details["tag_tokens"] += reader.tag_tokens
+        if reader.has_reasoning and not details.get("reasoning_tokens"):
+            details.pop("reasoning_tokens", None)
+    return {**usage, "completion_tokens_details": details}
+
+
 def extension(decision: Decision, plan: Plan) -> dict[str, Any]:
     """`personadual` in a reply."""
     persona = plan.persona
@@ -97,14 +126,20 @@ class ChoiceReader:
         self._given = given
         self._parser = ReplyParser(card.tags, reasons=card.reasons)
         self._opening: list[Any] = []
-        self._unshown: list[Any] = []
-        self.tag_left = 0
+        self._aligned = AlignedEntries() if plan.request.logprobs else None
+        self._has_call = False
+        self.tag_tokens = 0
+        self.is_opened = False
         self.decision: Decision | None = None
         self.read = self._parser.feed
 
     @property
     def reply(self) -> Reply:
         return self._parser.reply
+
+    @property
+    def has_reasoning(self) -> bool:
+        return self._parser.has_reasoning
 
     def read_opening(self, text: str, entries: list[Any]) -> list[Piece]:
         """Read while the decision is not known: text, and the entries of its tokens."""
@@ -114,22 +149,28 @@ class ChoiceReader:
             self.settle()
         return pieces
 
+    def note_call(self) -> None:
+        """A call of a tool came: where no tag did, none is to come."""
+        self._has_call = True
+        if self.decision is None:
+            self.settle()
+
     def finish(self) -> list[Piece]:
-        pieces = self._parser.finish()
+        pieces = self._parser.finish(is_call=self._has_call)
         if self.decision is None:
             self.settle()
         return pieces
 
-    def visible(self, entries: list[Any]) -> list[Any]:
-        """Of entries per token, those of tokens behind the tag: none while it is not settled."""
-        if self.decision is None:
-            self._unshown.extend(entries)
+    def visible(self, text: str, entries: list[Any], *, is_last: bool) -> list[Any]:
+        """The entries of the answer's tokens, as far as they are known: of this text and before.
+
+        Nothing for a caller that did not ask for them.
+        """
+        parser = self._parser
+        if self._aligned is None:
             return []
-        if self._unshown:
-            entries, self._unshown = [*self._unshown, *entries], []
-        dropped = min(self.tag_left, len(entries))
-        self.tag_left -= dropped
-        return entries[dropped:]
+        self._aligned.add(text, entries, is_last=is_last)
+        return self._aligned.take(parser.answer_spans, parser.certain_to, is_last=is_last)
 
     def settle(self) -> None:
         """Say how the reply opened, by what has been read of it."""
@@ -142,7 +183,7 @@ class ChoiceReader:
             self.decision = read_decision(
                 mode, self._plan.source, opening, served.tag_ids, served.card.calibration
             )
-        self.tag_left = 0 if mode is None else len(served.tag_ids[mode])
+        self.tag_tokens = 0 if mode is None else len(served.tag_ids[mode])
         self._opening = []
 
     def _typed_opening(self, count: int) -> list[wire.Entry]:
@@ -173,9 +214,12 @@ def read_whole(
         raise EngineBroken("the engine's answer is not a chat completion") from error
     if not answer.choices:
         raise EngineBroken("the engine's answer has no choices")
-    decisions = [_read_choice(choice, plan, field, given) for choice in answer.choices]
+    readers = [_read_choice(choice, plan, field, given) for choice in answer.choices]
+    decisions = [reader.decision or Decision(None, Source.FALLBACK) for reader in readers]
     answer.model = plan.request.model or plan.served.name
     answer.personadual = extension(decisions[0], plan)
+    if answer.usage:
+        answer.usage = told_usage(answer.usage, plan, readers)
     if len(decisions) > 1:
         for index, decision in enumerate(decisions):
             answer.choices[index].personadual = extension(decision, plan)
@@ -184,26 +228,28 @@ def read_whole(
 
 def _read_choice(
     choice: wire.WholeChoice[Any], plan: Plan, field: ReasoningField, given: Decision | None
-) -> Decision:
+) -> ChoiceReader:
     reader, message = ChoiceReader(plan, given), choice.message
     entries = (choice.logprobs.content if choice.logprobs else None) or []
-    reader.read_opening(message.get("content") or "", entries)
+    text = text_of(plan, message.pop("reasoning", None), message.get("content"))
+    reader.read_opening(text, entries)
+    if message.get("tool_calls"):
+        reader.note_call()
     reader.finish()
     reply = reader.reply
     is_call_alone = bool(message.get("tool_calls")) and not reply.answer
     message["content"] = None if is_call_alone else reply.answer
-    message.pop("reasoning", None)
-    for key in REASONING_KEYS[field]:
+    for key in reasoning_keys(plan, field):
         message[key] = reply.reasoning or None
-    choice.token_ids = choice.token_ids[reader.tag_left :] if choice.token_ids else UNSET
-    choice.logprobs = shown_logprobs(reader.visible(entries), plan)
-    return reader.decision or Decision(None, Source.FALLBACK)
+    choice.token_ids = choice.token_ids[reader.tag_tokens :] if choice.token_ids else UNSET
+    choice.logprobs = None
+    if plan.request.logprobs:
+        choice.logprobs = shown_logprobs(reader.visible(text, entries, is_last=True), plan)
+    return reader
 
 
-def shown_logprobs(entries: list[Any], plan: Plan) -> wire.Logprobs[Any] | None:
+def shown_logprobs(entries: list[Any], plan: Plan) -> wire.Logprobs[Any]:
     """The caller's log-probabilities: all that it asked for, and none of ours."""
-    if not plan.request.logprobs:
-        return None
     if not plan.request.top_logprobs:
         entries = [{**entry, "top_logprobs": []} for entry in entries]
     return wire.Logprobs(entries)

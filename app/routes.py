@@ -37,7 +37,8 @@ async def chat_completions(request: Request) -> Response:
     caller = await admitted(request)
     asked = await _asked(request, caller, parts.settings.max_messages)
     if asked.request.stream:
-        return EventStream(await unless_gone(request.receive, parts.chat.open(asked)))
+        events = await unless_gone(request.receive, parts.chat.open(asked))
+        return EventStream(events, parts.settings.sse_keep_alive_s)
     answered = await unless_gone(request.receive, parts.chat.answer(asked))
     headers = {
         "x-personadual-source": answered.decision.source.value,

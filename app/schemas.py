@@ -73,6 +73,7 @@ class ChatRequest(BaseModel):
     logprobs: StrictBool | None = None
     top_logprobs: Annotated[int, Field(ge=0, strict=True)] | None = None
     stream_options: dict[str, Any] | None = None
+    include_reasoning: StrictBool | None = None
     vllm_xargs: dict[str, Any] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     allowed_token_ids: list[int] | None = None

@@ -131,6 +131,12 @@ class Settings(BaseSettings):
         False,
         description="Write persona, last message and both answers too, 2,000 characters of each.",
     )
+    sse_keep_alive_s: float = Field(
+        0.0,
+        ge=0,
+        description="Silence of a stream after which a comment keeps proxies from closing it; "
+        "0 sends none.",
+    )
     max_body_bytes: int = Field(16_000_000, ge=1_000, description="Largest request body.")
     max_messages: int = Field(2_048, ge=1, description="Most messages in one request.")
     metrics_dir: Path | None = Field(

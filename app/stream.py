@@ -9,7 +9,15 @@ from msgspec import UNSET
 
 from app import wire
 from app.plan import Plan
-from app.replies import REASONING_KEYS, ChoiceReader, extension, read_decision, shown_logprobs
+from app.replies import (
+    ChoiceReader,
+    extension,
+    read_decision,
+    reasoning_keys,
+    shown_logprobs,
+    text_of,
+    told_usage,
+)
 from app.settings import ReasoningField
 from model.decision import Decision, Source
 from model.engine import EngineStream
@@ -38,7 +46,7 @@ class Peeked:
         async for payloads in self._events:
             self._held.append(payloads)
             for choice in (c for payload in payloads for c in _decode(payload).choices):
-                text += choice.delta.content or ""
+                text += text_of(plan, choice.delta.reasoning, choice.delta.content)
                 entries += (choice.logprobs.content if choice.logprobs else None) or []
             mode = served.card.tags.parted(text)
             if mode is not None or not any(tag.startswith(text) for tag in served.card.tags):
@@ -72,7 +80,7 @@ class StreamReader:
         given: Decision | None = None,
     ) -> None:
         self._plan = plan
-        self._keys = REASONING_KEYS[field]
+        self._keys = reasoning_keys(plan, field)
         self._on_decision = on_decision
         self._given = given
         self._model = plan.request.model or plan.served.name
@@ -146,6 +154,8 @@ class StreamReader:
             self.usage = chunk.usage
         if not self._wants_usage:
             chunk.usage = UNSET
+        elif chunk.usage:
+            chunk.usage = told_usage(chunk.usage, self._plan, self._readers.values())
         if len(chunk.choices) == 1:
             return self._read_choice(chunk, chunk.choices[0])
         if not chunk.choices:
@@ -157,29 +167,25 @@ class StreamReader:
         if reader is None:
             reader = self._readers[choice.index] = ChoiceReader(self._plan, self._given)
         delta = choice.delta
-        content, delta.content, delta.role, delta.reasoning = delta.content, None, None, None
+        text = text_of(self._plan, delta.reasoning, delta.content)
+        delta.content, delta.role, delta.reasoning = None, None, None
         entries: list[Any] = []
         if choice.logprobs and (self._wants_logprobs or reader.decision is None):
             entries = choice.logprobs.content or []
         is_last = choice.finish_reason is not None
         opening = b""
-        if reader.decision is not None:
-            pieces = reader.read(content) if content else []
-            if is_last:
-                pieces += reader.finish()
-        else:
-            pieces = self._read_opening(reader, choice, content or "", entries)
-            if reader.decision is None:
-                return b""
+        pieces = self._read_text(reader, choice, text, entries)
+        shown = reader.visible(text, entries, is_last=is_last) if self._wants_logprobs else []
+        if reader.decision is None:
+            return b""
+        if not reader.is_opened:
+            reader.is_opened = True
             self._on_decision(reader.decision)
             self._undecided -= 1
             if self._undecided == 0 and not self._wants_logprobs:
                 self._decode = wire.decode_text_chunk
             opening = self._opening(chunk, choice.index, reader.decision)
-        choice.logprobs = None
-        if self._wants_logprobs:
-            shown = reader.visible(entries)
-            choice.logprobs = shown_logprobs(shown, self._plan) if shown else None
+        choice.logprobs = shown_logprobs(shown, self._plan) if shown else None
         if not (pieces or is_last or choice.logprobs or delta.tool_calls):
             return opening
         if pieces:
@@ -187,21 +193,17 @@ class StreamReader:
         chunk.choices = [choice]
         return opening + _event(chunk)
 
-    def _read_opening(
-        self,
-        reader: ChoiceReader,
-        choice: wire.ChunkChoice[Any],
-        content: str,
-        entries: list[Any],
+    def _read_text(
+        self, reader: ChoiceReader, choice: wire.ChunkChoice[Any], text: str, entries: list[Any]
     ) -> list[Piece]:
-        """Read a chunk of a choice that has not said yet how it opens."""
-        pieces = reader.read_opening(content, entries)
+        if reader.decision is not None:
+            pieces = reader.read(text) if text else []
+        else:
+            pieces = reader.read_opening(text, entries)
+        if choice.delta.tool_calls:
+            reader.note_call()
         if choice.finish_reason is not None:
             pieces += reader.finish()
-        elif choice.delta.tool_calls and reader.decision is None:
-            reader.settle()  # a call in place of text: no tag is to come
-        if reader.decision is None and self._wants_logprobs:
-            reader.visible(entries)
         return pieces
 
     def _fill(self, delta: wire.Delta, pieces: Sequence[Piece]) -> None:
@@ -237,9 +239,10 @@ def _text_alone(chunk: wire.Chunk[Any]) -> str | None:
     if len(chunk.choices) != 1 or chunk.usage:
         return None
     choice = chunk.choices[0]
-    if choice.finish_reason is not None or choice.delta.tool_calls or choice.delta.refusal:
+    delta = choice.delta
+    if choice.finish_reason is not None or delta.tool_calls or delta.refusal or delta.reasoning:
         return None
-    return choice.delta.content or None
+    return delta.content or None
 
 
 def _decode(payload: bytes) -> wire.Chunk[wire.Logprobs[wire.Entry]]:

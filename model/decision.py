@@ -20,7 +20,9 @@ THRESHOLD_ARGUMENT = "personadual_threshold"
 DECISION_ARGUMENT = "personadual_decision"
 GATE_ARGUMENTS = (MODE_ARGUMENT, THRESHOLD_ARGUMENT, DECISION_ARGUMENT)
 GATED_KEY = "personadual_gated"
-"""Among the chat-template arguments: tells the engine that a grammar begins behind the tag."""
+"""Among the chat-template arguments: tells the engine that a grammar binds a part of the reply."""
+GATED_ANSWER, GATED_CALL = "answer", "call"
+"""Its values: the grammar begins where the answer does; or, for a forced call, behind the tag."""
 GREETING = "handshake"
 """A value of `personadual_mode` that every gate refuses: how a gateway learns that one is there."""
 

@@ -33,6 +33,8 @@ class Part(StrEnum):
 
 
 Piece = tuple[Part, str]
+Span = tuple[int, int]
+"""Where a stretch of text begins and ends, in characters of the reply as the model wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class ReplyParser:
         self._markers = _markers(tuple(self._tags))
         self._state = _State.TAG
         self._pending = ""
+        self._taken = 0
+        self._spans: dict[Part, list[Span]] = {part: [] for part in Part}
         self._skip_break = False
         self._is_body_begun = False
         self._is_closed = False
@@ -81,6 +85,20 @@ class ReplyParser:
         """Whether it is known how the reply opened: with a tag (`mode`), or with none."""
         return self._state is not _State.TAG
 
+    @property
+    def has_reasoning(self) -> bool:
+        return bool(self._reasoning)
+
+    @property
+    def answer_spans(self) -> list[Span]:
+        """Where the answer stands in what was fed, in order; markers within it stand between."""
+        return self._spans[Part.ANSWER]
+
+    @property
+    def certain_to(self) -> int:
+        """Up to which character it is certain what is answer: reasoning may still become it."""
+        return 0 if self._state in (_State.TAG, _State.REASONING) else self._taken
+
     def feed(self, text: str) -> list[Piece]:
         """Take the next piece of text; return what became certain, in order."""
         if not text:
@@ -89,6 +107,7 @@ class ReplyParser:
             # Nearly every piece: no character in it could begin a marker, and none is waited for.
             self._skip_break = False
             pieces: list[Piece] = []
+            self._taken += len(text)
             self._emit(text, pieces)
             return pieces
         if len(text) > MAX_BITE:
@@ -102,7 +121,7 @@ class ReplyParser:
         while self._pending and self._state is not _State.DONE:
             if self._skip_break:
                 self._skip_break = False
-                self._pending = self._pending.removeprefix("\n")
+                self._take(len(self._pending) - len(self._pending.removeprefix("\n")))
                 continue
             found = self._markers.whole.search(self._pending)
             if found is None:
@@ -113,15 +132,19 @@ class ReplyParser:
             self._pending = ""
         return pieces
 
-    def finish(self) -> list[Piece]:
-        """The text is over: return what was held back, and settle what never came."""
+    def finish(self, *, is_call: bool = False) -> list[Piece]:
+        """The text is over: return what was held back, and settle what never came.
+
+        `is_call`: a call of a tool came in place of the answer, so what reasoned stays reasoning.
+        """
         pieces: list[Piece] = []
-        rest, self._pending = self._pending, ""
-        # A lone "<" or "[" or a line break is text; more of a marker than that is half a marker.
-        if self.is_settled and len(rest.strip("\n")) < 2:
+        is_half = self._is_half_marker(self._pending)
+        rest = self._take(len(self._pending))
+        if self.is_settled and not is_half:
             self._emit(rest, pieces)
-        if self._state is _State.REASONING:
+        if self._state is _State.REASONING and not is_call:
             self._answer, self._reasoning = self._reasoning, []
+            self._spans[Part.ANSWER] = self._spans[Part.REASONING]
             if any(self._answer):
                 pieces.append((Part.ANSWER, "".join(self._answer)))
         self._state = _State.DONE
@@ -152,18 +175,19 @@ class ReplyParser:
 
     def _cross(self, found: re.Match[str], pieces: list[Piece]) -> None:
         """Go past one whole marker."""
-        before, marker = self._take(found.start()), found[0]
+        begun, before, marker = self._taken, self._take(found.start()), found[0]
         self._take(len(marker))
         text = before.rstrip("\n")
         breaks = before[max(len(text), len(before) - MARKER_BREAKS) :]
         opens_line = bool(breaks) or (not self._is_body_begun and not before)
-        self._emit(before[: len(before) - len(breaks)], pieces)
+        kept = len(before) - len(breaks)
+        self._emit(before[:kept], pieces, begun)
         if marker == OPEN and self._state is _State.REASONING and opens_line:
             self._state = _State.ANSWER
         elif marker == CLOSE and self._state is _State.ANSWER and self._reasons:
             self._state, self._is_closed = _State.DONE, True
         else:
-            self._emit(breaks, pieces)
+            self._emit(breaks, pieces, begun + kept)
             self._skip_break = marker in self._tags
 
     def _held(self) -> int:
@@ -172,17 +196,35 @@ class ReplyParser:
         found = self._markers.partial.search(tail)
         return len(tail) - found.start() if found else 0
 
+    def _is_half_marker(self, rest: str) -> bool:
+        """Whether the end of the text is a marker broken off, which is no text.
+
+        A lone "<" or "[" or a line break is text. Where nothing reasons no answer marker is
+        expected, and `</` ends a piece of HTML.
+        """
+        half = rest.strip("\n")
+        return len(half) > 1 and (self._reasons or any(tag.startswith(half) for tag in self._tags))
+
     def _take(self, count: int) -> str:
         taken, self._pending = self._pending[:count], self._pending[count:]
+        self._taken += len(taken)
         return taken
 
-    def _emit(self, text: str, pieces: list[Piece]) -> None:
+    def _emit(self, text: str, pieces: list[Piece], begin: int | None = None) -> None:
+        """Give text out; it begins at `begin`, or it is what was taken last."""
         if not text:
             return
         self._is_body_begun = True
-        is_answer = self._state is _State.ANSWER
-        (self._answer if is_answer else self._reasoning).append(text)
-        pieces.append((Part.ANSWER if is_answer else Part.REASONING, text))
+        part = Part.ANSWER if self._state is _State.ANSWER else Part.REASONING
+        (self._answer if part is Part.ANSWER else self._reasoning).append(text)
+        pieces.append((part, text))
+        if begin is None:
+            begin = self._taken - len(text)
+        spans = self._spans[part]
+        if spans and spans[-1][1] == begin:
+            spans[-1] = (spans[-1][0], begin + len(text))
+        else:
+            spans.append((begin, begin + len(text)))
 
 
 def parse_reply(text: str, tags: Tags | None = None, *, reasons: bool = True) -> Reply:

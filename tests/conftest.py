@@ -208,10 +208,11 @@ def pocket() -> Path:
 
 @pytest.fixture(scope="session")
 def engine(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealEngine]:
-    """The real vLLM with the gate: six slots, so that requests wait and move; async scheduling."""
-    server = RealEngine(
-        pocket, tmp_path_factory.mktemp("engine"), ["--max-num-seqs", "6", "--async-scheduling"]
-    )
+    """The real vLLM with the gate: six slots, so that requests wait and move; async scheduling;
+    calls of tools."""
+    options = ["--max-num-seqs", "6", "--async-scheduling"]
+    options += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
+    server = RealEngine(pocket, tmp_path_factory.mktemp("engine"), options)
     server.start()
     yield server
     server.stop()

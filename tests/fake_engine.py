@@ -1,7 +1,8 @@
 """An honest fake of vLLM's OpenAI server: the same protocol over HTTP, with a scripted model.
 
 `tests/test_engine_contract.py` asks the same questions of this fake and of the real server. It has
-the gate's arguments, log-probabilities of chosen ids, streams, aborts and the running metric.
+the gate's arguments, log-probabilities of chosen ids, streams, aborts, calls of tools as our
+plug-in splits them, counts of reasoning tokens, and the running metric.
 """
 
 from __future__ import annotations
@@ -17,22 +18,11 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from model.decision import Calibration, Dial
+from model.decision import Dial
 from model.errors import InvalidRequest
-from model.mode import Mode, TagIds
+from tests.scripted_reply import IDS, ScriptedReply
 
 MODEL = "pocket"
-# What SmolLM2's tokenizer makes of the default tags.
-TAG_TOKENS = {
-    Mode.GENERAL: ["[", "General", "_", "mode", "]", "\n"],
-    Mode.PERSONALIZED: ["[", "Personal", "ized", "_", "mode", "]", "\n"],
-}
-IDS = {"[": 75, "General": 12522, "_": 79, "mode": 9368, "]": 77, "\n": 198}
-IDS |= {"Personal": 26341, "ized": 1005}
-TAG_IDS = TagIds(
-    tuple(IDS[token] for token in TAG_TOKENS[Mode.GENERAL]),
-    tuple(IDS[token] for token in TAG_TOKENS[Mode.PERSONALIZED]),
-)
 
 
 @dataclass
@@ -49,7 +39,11 @@ class Script:
     fail_after: int | None = None  # tokens after which the connection breaks
     untagged: bool = False
     is_burst: bool = False  # a stream's events come in one write
+    is_error_told: bool = False  # a stream that fails says so in an event, as vLLM does
+    call: tuple[str, str] | None = None  # name and arguments of the call that follows the answer
+    has_plugin: bool = True  # our reasoning-parser plug-in, which counts and splits
     seen: list[dict[str, Any]] = field(default_factory=list)
+    seen_headers: list[dict[str, str]] = field(default_factory=list)
     # Another script for some requests, chosen by their body.
     choose: Callable[[dict[str, Any]], Script] | None = None
 
@@ -116,7 +110,7 @@ class FakeEngine:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
-        seen, script = self.script.seen, self.script
+        script = record = self.script
         if script.choose is not None:
             script = script.choose(body)
         self.headers = [*self.headers[-9:], dict(request.headers)]
@@ -128,34 +122,40 @@ class FakeEngine:
             dial = Dial.from_arguments(body.get("vllm_xargs")) if script.has_gate else None
         except InvalidRequest as error:
             return _error(400, error.message, error.field)
-        seen.append(body)
+        record.seen.append(body)
+        record.seen_headers.append({name.lower(): text for name, text in request.headers.items()})
         self.running += 1
         try:
-            replies = [_Reply(body, dial, script) for _ in range(body.get("n") or 1)]
+            replies = [ScriptedReply(body, dial, script) for _ in range(body.get("n") or 1)]
             if body.get("stream"):
                 return await self._stream(request, body, script, replies)
             for reply in replies:
                 for _ in reply.tokens:
                     await asyncio.sleep(script.delay_s)
-            return web.json_response(self._whole(body, replies))
+            return web.json_response(self._whole(script, replies))
         finally:
             self.running -= 1
 
-    def _whole(self, body: dict[str, Any], replies: list[_Reply]) -> dict[str, Any]:
+    def _whole(self, script: Script, replies: list[ScriptedReply]) -> dict[str, Any]:
         choices = [
             {
                 "index": index,
-                "message": {"role": "assistant", "content": reply.text, "reasoning": None},
+                "message": {"role": "assistant", **reply.message()},
                 "logprobs": reply.logprobs(0, len(reply.tokens)),
                 "finish_reason": reply.finish_reason,
                 "token_ids": None,
             }
             for index, reply in enumerate(replies)
         ]
-        return {**self._envelope("chat.completion"), "choices": choices, "usage": _usage(replies)}
+        usage = _usage(replies, script)
+        return {**self._envelope("chat.completion"), "choices": choices, "usage": usage}
 
     async def _stream(
-        self, request: web.Request, body: dict[str, Any], script: Script, replies: list[_Reply]
+        self,
+        request: web.Request,
+        body: dict[str, Any],
+        script: Script,
+        replies: list[ScriptedReply],
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
@@ -179,15 +179,19 @@ class FakeEngine:
         ):
             await asyncio.sleep(script.delay_s)
             if script.fail_after == sent and request.transport is not None:
-                request.transport.close()
+                if script.is_error_told:
+                    error = {"message": "scripted failure", "type": "InternalServerError"}
+                    await send(b"data: " + orjson.dumps({"error": error}) + b"\n\n")
+                    await send(b"data: [DONE]\n\n", is_last=True)
+                else:
+                    request.transport.close()
                 return response
             reply = replies[index]
             finish = reply.finish_reason if place + 1 == len(reply.tokens) else None
-            delta = {"content": reply.tokens[place]}
             logprobs = reply.logprobs(place, place + 1)
-            await send(_event(envelope, [_chunk(index, delta, logprobs, finish)]))
+            await send(_event(envelope, [_chunk(index, reply.delta(place), logprobs, finish)]))
         if (body.get("stream_options") or {}).get("include_usage"):
-            await send(_event({**envelope, "usage": _usage(replies)}, []))
+            await send(_event({**envelope, "usage": _usage(replies, script)}, []))
         await send(b"data: [DONE]\n\n", is_last=True)
         return response
 
@@ -200,58 +204,17 @@ class FakeEngine:
         }
 
 
-class _Reply:
-    """One choice of the scripted model, under the gate's rule."""
-
-    def __init__(self, body: dict[str, Any], dial: Dial | None, script: Script) -> None:
-        self._wants = body.get("logprobs")
-        self._ids = body.get("logprob_token_ids")
-        self._top = body.get("top_logprobs") or 0
-        self._script = script
-        tag: list[str] = []
-        if dial is not None and not script.untagged:
-            score = Calibration().score(*script.logprobs)
-            is_personalized = score >= dial.bound(Calibration(), 0.5)
-            tag = TAG_TOKENS[Mode.PERSONALIZED if is_personalized else Mode.GENERAL]
-        answer = script.answer_to(body) if script.answer_to else script.answer
-        words = re.findall(r"\s*\S+|\s+", answer)
-        limit = body.get("max_completion_tokens") or body.get("max_tokens") or 10_000
-        self.finish_reason = "length" if len(tag) + len(words) > limit else "stop"
-        self.tokens = [*tag, *words][:limit]
-
-    @property
-    def text(self) -> str:
-        return "".join(self.tokens)
-
-    def logprobs(self, begin: int, end: int) -> dict[str, Any] | None:
-        if not self._wants:
-            return None
-        return {"content": [self._entry(place) for place in range(begin, end)]}
-
-    def _entry(self, place: int) -> dict[str, Any]:
-        token = self.tokens[place]
-        general, personalized = self._script.logprobs
-        pair = {"General": general, "Personal": personalized}
-        own = pair.get(token, self._script.shared_logprob)
-        tops = [_top(token, own)]
-        if self._ids:
-            tops += [_top(other, value) for other, value in pair.items() if other != token]
-        return {**_top(token, own), "top_logprobs": tops if self._ids or self._top else []}
-
-
-def _top(token: str, logprob: float) -> dict[str, Any]:
-    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
-
-
 def _chunk(
     index: int, delta: dict[str, Any], logprobs: dict[str, Any] | None, finish: str | None
 ) -> dict[str, Any]:
     return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
 
 
-def _usage(replies: list[_Reply]) -> dict[str, int]:
+def _usage(replies: list[ScriptedReply], script: Script) -> dict[str, Any]:
     completion = sum(len(reply.tokens) for reply in replies)
-    return {"prompt_tokens": 10, "completion_tokens": completion, "total_tokens": 10 + completion}
+    usage = {"prompt_tokens": 10, "completion_tokens": completion, "total_tokens": 10 + completion}
+    reasoning = sum(reply.reasoning_tokens for reply in replies) if script.has_plugin else 0
+    return {**usage, "completion_tokens_details": {"reasoning_tokens": reasoning}}
 
 
 def _event(envelope: dict[str, Any], choices: list[dict[str, Any]]) -> bytes:

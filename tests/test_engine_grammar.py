@@ -29,7 +29,11 @@ async def test_a_grammar_holds_for_the_answer_only(engine: RealEngine, mode: Mod
     tags, tag_ids = await tags_of(engine)
     fields = {"max_tokens": 80, "temperature": 0}
     free = body(QUESTIONS[0], Dial(forced=mode), tag_ids, **fields)
-    held = {**free, "response_format": FORMAT, "chat_template_kwargs": {"personadual_gated": True}}
+    held = {
+        **free,
+        "response_format": FORMAT,
+        "chat_template_kwargs": {"personadual_gated": "answer"},
+    }
     [plain], [formed] = await ask_all(engine.url, [free]), await ask_all(engine.url, [held])
     text = formed["choices"][0]["message"]["content"]
     assert text.startswith(tags[mode])

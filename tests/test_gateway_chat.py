@@ -168,7 +168,7 @@ def test_parameters_pass_through(gateway: Gateway, script: Script) -> None:
     # The tag's tokens (at most 7) come on top, and no stop text may end the reply within it.
     assert body["max_tokens"] == 9 + 7
     assert body["min_tokens"] == 7
-    assert body["chat_template_kwargs"] == {"personadual_gated": True}
+    assert body["chat_template_kwargs"] == {"personadual_gated": "answer"}
     assert body["cache_salt"]
 
 

@@ -73,7 +73,7 @@ def test_what_a_request_counts(gateway: Gateway, script: Script) -> None:
     assert value(text, "personadual_mode_probability_count") == 2
     assert value(text, 'personadual_request_seconds_count{mode="general"}') == 2
     assert value(text, 'personadual_first_token_seconds_count{mode="general"}') == 1
-    assert value(text, 'personadual_tokens_total{kind="completion",mode="general"}') == 2 * 9
+    assert value(text, 'personadual_tokens_total{kind="completion",mode="general"}') == 2 * 10
     assert value(text, 'personadual_tokens_total{kind="prompt",mode="general"}') == 2 * 10
     assert value(text, 'personadual_requests_total{route="chat",status="200"}') == 2
 

@@ -192,3 +192,33 @@ def test_a_text_of_nothing_but_markers_costs_no_square() -> None:
 
     seconds(1_000)
     assert seconds(80_000) < 10 * seconds(20_000)
+
+
+@given(st.lists(fragments, max_size=12), st.booleans(), st.data())
+def test_spans_say_where_the_answer_stands(
+    pieces: list[str], reasons: bool, data: st.DataObject
+) -> None:
+    """Cut anyhow, the stretches of the text that they name are the answer."""
+    text = "".join(pieces)
+    parser, at = ReplyParser(Tags(), reasons=reasons), 0
+    while at < len(text):
+        end = data.draw(st.integers(at + 1, len(text)))
+        parser.feed(text[at:end])
+        at = end
+    parser.finish()
+    assert "".join(text[begin:end] for begin, end in parser.answer_spans) == parser.reply.answer
+
+
+@pytest.mark.parametrize("half", ["</", "</answ", "<ans", "x <"])
+def test_html_that_breaks_off_stays_where_nothing_reasons(half: str) -> None:
+    """Only a half of a tag goes: no answer marker is expected there."""
+    assert parse_reply(f"{G}<b>a{half}", reasons=False).answer == f"<b>a{half}"
+    assert parse_reply(f"{G}a[Gen", reasons=False).answer == "a"
+
+
+def test_a_call_is_the_answer() -> None:
+    """What reasoned before a call stays reasoning, though no answer marker ever came."""
+    parser = ReplyParser(Tags())
+    parser.feed(f"{G}I look it up.")
+    assert parser.finish(is_call=True) == []
+    assert (parser.reply.reasoning, parser.reply.answer) == ("I look it up.", "")
