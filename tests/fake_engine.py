@@ -43,7 +43,6 @@ class Script:
     call: tuple[str, str] | None = None  # name and arguments of the call that follows the answer
     has_plugin: bool = True  # our reasoning-parser plug-in, which counts and splits
     seen: list[dict[str, Any]] = field(default_factory=list)
-    seen_headers: list[dict[str, str]] = field(default_factory=list)
     # Another script for some requests, chosen by their body.
     choose: Callable[[dict[str, Any]], Script] | None = None
 
@@ -123,7 +122,6 @@ class FakeEngine:
         except InvalidRequest as error:
             return _error(400, error.message, error.field)
         record.seen.append(body)
-        record.seen_headers.append({name.lower(): text for name, text in request.headers.items()})
         self.running += 1
         try:
             replies = [ScriptedReply(body, dial, script) for _ in range(body.get("n") or 1)]
