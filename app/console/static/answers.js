@@ -1,0 +1,125 @@
+// The three cards: shows replies, whatever state they are in.
+import { $, el, say } from "./dom.js";
+import { COLUMNS } from "./question.js";
+import { duration, modeName, percent } from "./words.js";
+
+const TITLES = { general: "General", auto: "Auto", personalized: "Personalised" };
+const LEADS = {
+  general: "Answers as for anybody. The persona plays no part.",
+  auto: "The model decides for each question which of the two it takes, and says how sure it is.",
+  personalized: "Answers for the chosen persona, with all that is known of it.",
+};
+const SOURCES = {
+  model: "the model, at its own threshold",
+  threshold: "the model, at your threshold",
+  request: "forced by this request",
+  policy: "forced by the deployment",
+  fallback: "nobody: something is away",
+};
+const STATUSES = {
+  applied: "in the context",
+  withheld: "kept out of the context",
+  absent: "none",
+  unavailable: "not reachable",
+};
+
+export class Answers {
+  /** `onAgain(column)` and `onCode(column)` hear of the cards' buttons. */
+  constructor(root, onAgain, onCode) {
+    this.cards = Object.fromEntries(
+      COLUMNS.map((column) => [column, new Card(column, () => onAgain(column), () => onCode(column))]),
+    );
+    root.append(...COLUMNS.map((column) => this.cards[column].root));
+  }
+
+  show(reply) {
+    this.cards[reply.column].show(reply);
+  }
+}
+
+class Card {
+  constructor(column, onAgain, onCode) {
+    this.column = column;
+    this.root = $("#answer").content.cloneNode(true).firstElementChild;
+    this.part = (name) => $(name, this.root);
+    const title = this.part("h2");
+    title.textContent = TITLES[column];
+    title.id = `answer-${column}`;
+    this.root.setAttribute("aria-labelledby", title.id);
+    if (column !== "auto") this.root.dataset.mode = column;
+    this.part(".lead").textContent = LEADS[column];
+    this.part(".code").setAttribute("aria-label", `Code of the ${TITLES[column]} request`);
+    this.part(".code").addEventListener("click", onCode);
+    this.part(".again").addEventListener("click", onAgain);
+  }
+
+  show(reply) {
+    const { decision, state } = reply;
+    this.root.setAttribute("aria-busy", state === "streaming");
+    this.part(".lead").hidden = true;
+    this.part(".code").hidden = false;
+    grow(this.part(".text"), reply.answer);
+    grow(this.part(".reasoning p"), reply.reasoning);
+    this.part(".reasoning").hidden = !reply.reasoning;
+    const mode = decision?.mode ?? null;
+    if (this.column === "auto") this.root.dataset.mode = mode ?? "";
+    const isSurprise = mode && this.column !== "auto" && mode !== this.column;
+    this.part(".mode").textContent = mode && (this.column === "auto" || isSurprise) ? modeName(mode) : "";
+    this.showFacts(reply);
+    say(this.part(".note"), noteOf(reply), state === "failed");
+    this.offerAgain(reply);
+  }
+
+  showFacts(reply) {
+    const facts = this.part(".facts");
+    facts.hidden = !reply.decision;
+    if (facts.hidden) return;
+    facts.replaceChildren(...factsOf(reply).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  }
+
+  offerAgain(reply) {
+    const again = this.part(".again");
+    again.hidden = reply.problem?.retryS == null;
+    clearInterval(this.countdown);
+    let left = again.hidden ? 0 : reply.problem.retryS;
+    const tick = () => {
+      again.disabled = left > 0;
+      again.textContent = left > 0 ? `Try again in ${left} s` : "Try again";
+      if (left-- <= 0) clearInterval(this.countdown);
+    };
+    tick();
+    if (again.disabled) this.countdown = setInterval(tick, 1000);
+  }
+}
+
+/** Add what is new behind what stands there already, so that a selection survives. */
+function grow(element, text) {
+  const node = element.firstChild ?? element.appendChild(document.createTextNode(""));
+  if (text.startsWith(node.data)) node.appendData(text.slice(node.data.length));
+  else node.data = text;
+}
+
+function noteOf({ state, decision, problem, finish }) {
+  if (problem) return problem.message;
+  if (state === "stopped") return "Stopped.";
+  if (decision?.persona.status === "unavailable") {
+    return "Redis does not answer, so this was answered in general mode and without the persona. Start Redis and ask again.";
+  }
+  if (decision && !decision.mode) {
+    return "The reply opened with no tag: the engine runs without the gate, so nothing was decided. Start it with --logits-processors model.gate:ModeGate.";
+  }
+  return finish === "length" ? "Cut at the longest answer; raise it under Options." : "";
+}
+
+function factsOf({ decision, firstMs, overheadMs, totalMs }) {
+  const { persona, probability, source } = decision;
+  const name = persona.id ? `${persona.id}${persona.version ? ` v${persona.version}` : ""}, ` : "";
+  return [
+    ...(probability === null ? [] : [["Personalised", percent(probability)]]),
+    ["Decided by", SOURCES[source] ?? source],
+    ["Persona", name + (STATUSES[persona.status] ?? persona.status)],
+    ...(firstMs === null ? [] : [["First token", duration(firstMs)]]),
+    ...(totalMs === null ? [] : [["Whole answer", duration(totalMs)]]),
+    ["Gateway's share", duration(overheadMs)],
+  ];
+}

@@ -1,0 +1,199 @@
+// The page: parts put together, and what they tell each other.
+import { json, key, onKeyWanted } from "./api.js";
+import { Answers } from "./answers.js";
+import { Code } from "./code.js";
+import { boundInWords, Dial } from "./dial.js";
+import { $, onSubmit, say } from "./dom.js";
+import { Personas } from "./personas.js";
+import { bodyOf, COLUMNS, fill, newReply } from "./question.js";
+import { Session } from "./session.js";
+import { Shares, showHealth, whileSeen } from "./shares.js";
+import { exportFile, importFile } from "./transfer.js";
+
+const state = { model: null, ownThreshold: 0.5, threshold: null, personaId: null, running: null };
+
+const answers = new Answers($("#answers"), askAgain, (column) => code.show(session.current.replies[column].body));
+const code = new Code();
+const session = new Session(showAsked);
+const dial = new Dial($("#dial"), setThreshold);
+const personas = new Personas(setPersona);
+const shares = new Shares();
+
+// Asking
+
+function question() {
+  return {
+    text: $("#question").value.trim(),
+    personaId: state.personaId,
+    threshold: state.threshold,
+    isolation: $("#isolation").value,
+    temperature: $("#temperature").valueAsNumber,
+    maxTokens: $("#max-tokens").valueAsNumber,
+  };
+}
+
+async function ask() {
+  const asked = question();
+  if (!asked.text || state.running) return;
+  await findModel();
+  const replies = Object.fromEntries(COLUMNS.map((column) => [column, newReply(column, bodyOf(asked, column, state.model))]));
+  session.add(asked, replies);
+  await run(session.current, COLUMNS);
+}
+
+async function askAgain(column) {
+  const asked = session.current;
+  if (state.running) return;
+  asked.replies[column] = newReply(column, asked.replies[column].body);
+  await run(asked, [column]);
+}
+
+/** Fill the columns of a question at the same time, until all are done or the user stops them. */
+async function run(asked, columns) {
+  state.running = new AbortController();
+  showRunning();
+  const { signal } = state.running;
+  const streams = columns.map((column) => {
+    const reply = asked.replies[column];
+    answers.show(reply);
+    let wasDecided = false;
+    return fill(reply, signal, () => {
+      if (session.current === asked) answers.show(reply);
+      if (column === "auto" && reply.decision && !wasDecided) {
+        wasDecided = true;
+        showSession();
+      }
+    });
+  });
+  await Promise.allSettled(streams);
+  state.running = null;
+  showRunning();
+  look();
+}
+
+function showRunning() {
+  const isRunning = state.running !== null;
+  $("#stop").hidden = !isRunning;
+  $("#send").hidden = isRunning;
+}
+
+function showAsked({ replies }) {
+  for (const column of COLUMNS) answers.show(replies[column]);
+  dial.show(session.probability(), session.dots());
+}
+
+function showSession() {
+  session.draw();
+  dial.show(session.probability(), session.dots());
+}
+
+function stop() {
+  state.running?.abort();
+}
+
+// The dial
+
+function setThreshold(threshold) {
+  state.threshold = threshold;
+  showThreshold();
+}
+
+function showThreshold() {
+  const bound = state.threshold ?? state.ownThreshold;
+  dial.set(bound);
+  session.setThreshold(bound);
+  dial.show(session.probability(), session.dots());
+  const whose = state.threshold === null ? "The model's own threshold" : "Your threshold";
+  $("#threshold-said").textContent = `${whose}, ${boundInWords(bound)}`;
+  $("#threshold-reset").hidden = state.threshold === null;
+}
+
+// Persona, options, colours, key
+
+function setPersona(id) {
+  state.personaId = id;
+  $("#asked-for").textContent = id ? `For ${id}` : "For nobody in particular";
+}
+
+function showOptions() {
+  const { isolation, temperature, maxTokens } = question();
+  $("#options-said").textContent = `isolation ${isolation || "as deployed"}, temperature ${temperature}, up to ${maxTokens} tokens`;
+}
+
+function toggleTheme() {
+  const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const shown = document.documentElement.dataset.theme ?? (isDark ? "dark" : "light");
+  const theme = shown === "dark" ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
+  localStorage.setItem("personadual.theme", theme);
+  $("#theme").setAttribute("aria-pressed", theme === "dark");
+}
+
+function askForKey(wasRefused) {
+  const dialog = $("#key");
+  $("#key-value").value = "";
+  say($(".note", dialog), wasRefused ? "The gateway refused this key." : "", true);
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "used"), { once: true });
+  });
+}
+
+/** The model's name and threshold; where they cannot be had now, the next question tries again. */
+async function findModel() {
+  if (state.model) return;
+  try {
+    const [first] = (await json("/v1/models")).data;
+    state.model = first.id;
+    state.ownThreshold = first.threshold ?? state.ownThreshold;
+    showThreshold();
+    look();
+  } catch {
+    // The answers say what is wrong, in the place where it is looked for.
+  }
+}
+
+const look = whileSeen(() => Promise.all([shares.look(), showHealth(state.model)]));
+
+function listen() {
+  $("#ask").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
+  $("#question").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    $("#ask").requestSubmit();
+  });
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") stop(); });
+  $("#stop").addEventListener("click", stop);
+  $("#tries").addEventListener("click", (event) => {
+    if (!event.target.matches(".try")) return;
+    $("#question").value = event.target.textContent;
+    $("#ask").requestSubmit();
+  });
+  $("#ask .options").addEventListener("input", showOptions);
+  $("#threshold-reset").addEventListener("click", () => setThreshold(null));
+  $("#theme").addEventListener("click", toggleTheme);
+  $("#import").addEventListener("click", () => $("#import-file").click());
+  $("#import-file").addEventListener("change", async ({ target }) => {
+    const [file] = target.files;
+    target.value = "";
+    if (file) await importFile(file);
+    await personas.load();
+  });
+  $("#export").addEventListener("click", exportFile);
+  $("#key-forget").addEventListener("click", () => { key.forget(); location.reload(); });
+}
+
+onKeyWanted(askForKey);
+onSubmit($("#key"), () => {
+  key.set($("#key-value").value.trim());
+  $("#key").returnValue = "used";
+  $("#key-forget").hidden = false;
+});
+listen();
+$("#key-forget").hidden = key.get() === null;
+showOptions();
+showThreshold();
+personas.load();
+findModel();
+$("#question").focus();
