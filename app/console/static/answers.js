@@ -61,10 +61,12 @@ class Card {
     grow(this.part(".text"), reply.answer);
     grow(this.part(".reasoning p"), reply.reasoning);
     this.part(".reasoning").hidden = !reply.reasoning;
+    const isReasoning = state === "streaming" && !reply.answer;
+    this.part("summary").textContent = isReasoning ? `Reasoning, ${wordsIn(reply.reasoning)} words` : "Reasoning";
     const mode = decision?.mode ?? null;
     if (this.column === "auto") this.root.dataset.mode = mode ?? "";
     const isSurprise = mode && this.column !== "auto" && mode !== this.column;
-    this.part(".mode").textContent = mode && (this.column === "auto" || isSurprise) ? modeName(mode) : "";
+    this.part(".mode").textContent = mode && (this.column === "auto" || isSurprise) ? `took ${modeName(mode)}` : "";
     this.showFacts(reply);
     say(this.part(".note"), noteOf(reply), state === "failed");
     this.offerAgain(reply);
@@ -92,6 +94,8 @@ class Card {
   }
 }
 
+const wordsIn = (text) => text.match(/\S+/g)?.length ?? 0;
+
 /** Add what is new behind what stands there already, so that a selection survives. */
 function grow(element, text) {
   const node = element.firstChild ?? element.appendChild(document.createTextNode(""));
@@ -114,12 +118,12 @@ function noteOf({ state, decision, problem, finish }) {
 function factsOf({ decision, firstMs, overheadMs, totalMs }) {
   const { persona, probability, source } = decision;
   const name = persona.id ? `${persona.id}${persona.version ? ` v${persona.version}` : ""}, ` : "";
+  const whole = totalMs === null ? "" : `, ${duration(totalMs)} in all`;
   return [
-    ...(probability === null ? [] : [["Personalised", percent(probability)]]),
+    ...(probability === null ? [] : [["Probability", `${percent(probability)} personalised`]]),
     ["Decided by", SOURCES[source] ?? source],
     ["Persona", name + (STATUSES[persona.status] ?? persona.status)],
-    ...(firstMs === null ? [] : [["First token", duration(firstMs)]]),
-    ...(totalMs === null ? [] : [["Whole answer", duration(totalMs)]]),
-    ["Gateway's share", duration(overheadMs)],
+    ...(firstMs === null ? [] : [["Time", `${duration(firstMs)} to the first token${whole}`]]),
+    ["Gateway", `${duration(overheadMs)} of it`],
   ];
 }

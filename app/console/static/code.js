@@ -58,7 +58,7 @@ export class Code {
         other.focus();
       });
     }
-    onSubmit(this.dialog, () => navigator.clipboard.writeText($("#code-text").textContent));
+    onSubmit(this.dialog, () => copy($("#code-text")));
   }
 
   show(body) {
@@ -76,4 +76,14 @@ export class Code {
     text.setAttribute("aria-labelledby", tab.id);
     text.textContent = LANGUAGES[tab.id](this.body, location.origin);
   }
+}
+
+/** Copy an element's text; pages that come over plain HTTP have no clipboard but the selection's. */
+async function copy(element) {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(element.textContent);
+    return;
+  }
+  getSelection().selectAllChildren(element);
+  document.execCommand("copy");
 }

@@ -3,8 +3,9 @@
 import { svg } from "./dom.js";
 import { modeName, percent } from "./words.js";
 
-const CENTRE = { x: 180, y: 168 };
-const RADIUS = 118;
+const WIDTH = 320;
+const CENTRE = { x: WIDTH / 2, y: 172 };
+const RADIUS = 116;
 const EDGE = Math.log(0.999 / 0.001);
 const END = 0.04; // of the arc, at either side, for what is surer than the scale reaches
 const TICKS = [0.01, 0.1, 0.5, 0.9, 0.99];
@@ -71,15 +72,15 @@ export class Dial {
     this.parts = {
       general: svg("path", { class: "zone general" }),
       personalized: svg("path", { class: "zone personalized" }),
-      dots: svg("g", { "aria-hidden": "true" }),
+      dots: svg("g"),
       needle: svg("line", { class: "needle", visibility: "hidden" }),
-      value: svg("text", { x: CENTRE.x, y: CENTRE.y - 22, class: "value" }, "–"),
-      verdict: svg("text", { x: CENTRE.x, y: CENTRE.y - 2, class: "verdict" }),
+      value: svg("text", { x: CENTRE.x, y: CENTRE.y - 24, class: "value" }, "–"),
+      verdict: svg("text", { x: CENTRE.x, y: CENTRE.y - 4, class: "verdict" }),
       handle: svg(
         "g",
         { class: "handle", role: "slider", tabindex: "0", "aria-label": "Threshold", "aria-valuemin": "0", "aria-valuemax": "1" },
-        svg("circle", { class: "ring", r: 15 }),
-        svg("circle", { r: 10 }),
+        svg("circle", { class: "ring", r: 14 }),
+        svg("circle", { r: 9 }),
       ),
     };
     const { general, personalized, dots, needle, value, verdict, handle } = this.parts;
@@ -87,8 +88,10 @@ export class Dial {
       svg("text", { x: CENTRE.x - RADIUS, y: CENTRE.y + 24, class: "end general" }, "general"),
       svg("text", { x: CENTRE.x + RADIUS, y: CENTRE.y + 24, class: "end personalized" }, "personalised"),
     ];
-    const ticks = TICKS.map((tick) => label(place(tick), RADIUS - 22, `${tick * 100} %`, "tick"));
-    this.picture = svg("svg", { viewBox: "0 0 360 196" }, general, personalized, ...ticks, ...ends, dots, needle, value, verdict, handle);
+    const ticks = TICKS.map((tick) => label(place(tick), RADIUS - 24, `${tick * 100} %`, "tick"));
+    this.picture = svg("svg", { viewBox: `0 0 ${WIDTH} 204`, role: "group", "aria-label": "Dial" });
+    const scale = svg("g", { "aria-hidden": "true" }, general, personalized, ...ticks, ...ends, dots, needle);
+    this.picture.append(scale, value, verdict, handle);
     root.append(this.picture);
     this.listen();
     this.draw();
@@ -110,7 +113,7 @@ export class Dial {
     const { handle } = this.parts;
     const follow = (event) => {
       const box = this.picture.getBoundingClientRect();
-      const scale = 360 / box.width;
+      const scale = WIDTH / box.width;
       const x = (event.clientX - box.left) * scale - CENTRE.x;
       const y = CENTRE.y - (event.clientY - box.top) * scale;
       // Below the arc's ends the nearer end is meant.
@@ -156,7 +159,7 @@ export class Dial {
     value.textContent = isKnown ? percent(this.shown) : "–";
     verdict.textContent = isKnown ? `${modeName(modeAt(this.shown, this.threshold))} at this threshold` : "nothing asked yet";
     if (!isKnown) return;
-    const [from, to] = [point(place(this.shown), RADIUS - 44), point(place(this.shown), RADIUS + 9)];
+    const [from, to] = [point(place(this.shown), RADIUS - 11), point(place(this.shown), RADIUS + 11)];
     Object.entries({ x1: from.x, y1: from.y, x2: to.x, y2: to.y }).forEach(([name, at]) => needle.setAttribute(name, at));
   }
 
@@ -168,7 +171,7 @@ export class Dial {
       const bin = Math.round(position * 40);
       const height = heights.get(bin) ?? 0;
       heights.set(bin, height + 1);
-      const { x, y } = point(bin / 40, RADIUS + 16 + 9 * Math.min(height, DOT_STACK));
+      const { x, y } = point(bin / 40, RADIUS + 18 + 9 * Math.min(height, DOT_STACK));
       const isPersonalized = modeAt(probability, this.threshold) === "personalized";
       const names = ["dot", isPersonalized && "is-personalized", isFlipped && "is-flipped"];
       return svg("circle", { cx: x, cy: y, r: 4.5, class: names.filter(Boolean).join(" ") });

@@ -2,7 +2,7 @@
 import { json, key, onKeyWanted } from "./api.js";
 import { Answers } from "./answers.js";
 import { Code } from "./code.js";
-import { boundInWords, Dial } from "./dial.js";
+import { Dial } from "./dial.js";
 import { $, onSubmit, say } from "./dom.js";
 import { Personas } from "./personas.js";
 import { bodyOf, COLUMNS, fill, newReply } from "./question.js";
@@ -38,6 +38,7 @@ async function ask() {
   await findModel();
   const replies = Object.fromEntries(COLUMNS.map((column) => [column, newReply(column, bodyOf(asked, column, state.model))]));
   session.add(asked, replies);
+  showSession();
   await run(session.current, COLUMNS);
 }
 
@@ -79,7 +80,7 @@ function showRunning() {
 
 function showAsked({ replies }) {
   for (const column of COLUMNS) answers.show(replies[column]);
-  dial.show(session.probability(), session.dots());
+  showSession();
 }
 
 function showSession() {
@@ -101,10 +102,10 @@ function setThreshold(threshold) {
 function showThreshold() {
   const bound = state.threshold ?? state.ownThreshold;
   dial.set(bound);
-  session.setThreshold(bound);
-  dial.show(session.probability(), session.dots());
-  const whose = state.threshold === null ? "The model's own threshold" : "Your threshold";
-  $("#threshold-said").textContent = `${whose}, ${boundInWords(bound)}`;
+  session.threshold = bound;
+  showSession();
+  const whose = state.threshold === null ? "the model's own" : "yours";
+  $("#threshold-said").textContent = `Threshold ${bound} · ${whose}`;
   $("#threshold-reset").hidden = state.threshold === null;
 }
 
@@ -117,16 +118,19 @@ function setPersona(id) {
 
 function showOptions() {
   const { isolation, temperature, maxTokens } = question();
-  $("#options-said").textContent = `isolation ${isolation || "as deployed"}, temperature ${temperature}, up to ${maxTokens} tokens`;
+  $("#options-said").textContent = `· ${isolation || "isolation as deployed"} · temperature ${temperature} · ${maxTokens} tokens`;
+}
+
+function isDark() {
+  const { theme } = document.documentElement.dataset;
+  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
 function toggleTheme() {
-  const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const shown = document.documentElement.dataset.theme ?? (isDark ? "dark" : "light");
-  const theme = shown === "dark" ? "light" : "dark";
+  const theme = isDark() ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
   localStorage.setItem("personadual.theme", theme);
-  $("#theme").setAttribute("aria-pressed", theme === "dark");
+  $("#theme").setAttribute("aria-pressed", isDark());
 }
 
 function askForKey(wasRefused) {
@@ -191,7 +195,9 @@ onSubmit($("#key"), () => {
   $("#key-forget").hidden = false;
 });
 listen();
+$("#rail").open = !matchMedia("(max-width: 860px)").matches;
 $("#key-forget").hidden = key.get() === null;
+$("#theme").setAttribute("aria-pressed", isDark());
 showOptions();
 showThreshold();
 personas.load();

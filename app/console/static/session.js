@@ -20,7 +20,6 @@ export class Session {
     this.current = { question, replies };
     this.asked.unshift(this.current);
     this.asked.length = Math.min(this.asked.length, MAX_QUESTIONS);
-    this.draw();
   }
 
   /** The dots of the dial: every question whose decision is known, the current one not. */
@@ -32,11 +31,6 @@ export class Session {
 
   probability() {
     return (this.current && decisionOf(this.current)?.probability) ?? null;
-  }
-
-  setThreshold(threshold) {
-    this.threshold = threshold;
-    this.draw();
   }
 
   isFlipped(asked) {
@@ -73,7 +67,6 @@ export class Session {
     button.addEventListener("click", () => {
       this.current = asked;
       this.onChoose(asked);
-      this.draw();
     });
     return el("li", {}, button);
   }

@@ -69,8 +69,8 @@ export class Shares {
       mark.style.setProperty("--general-share", general);
       mark.style.setProperty("--personalized-share", personalized);
     }
-    $(".ticks", this.root).append(mark);
-    $(".ticks", this.root).firstElementChild.remove();
+    $(".ticks", this.root).prepend(mark);
+    $(".ticks", this.root).lastElementChild.remove();
   }
 }
 
@@ -88,5 +88,6 @@ async function readiness(response) {
   const away = Object.keys(checks).filter((name) => checks[name] !== "ok");
   // A gate cannot be asked where its engine is away.
   const named = away.filter((name) => name !== "gate" || !away.includes("engine"));
+  if (named.join() === "gate") return ["engine without gate", true];
   return response.ok ? ["", false] : [`${named.join(" and ") || "service"} away`, true];
 }
