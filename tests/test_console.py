@@ -6,29 +6,25 @@ import json
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import Browser, Route, expect
 
 from app.serve.preflight import free_port
 from tests.conftest import Gateway, Show, Starter, wait_until
+from tests.console_page import ConsolePage
 from tests.fake_engine import FakeEngine, Script
 from tests.http import put_persona
-
-pytest.importorskip("playwright")
-
-from playwright.sync_api import Route, expect
-
-from tests.console_page import ConsolePage
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.program
 GENERAL, PERSONAL, EVEN = (-0.1, -5.0), (-5.0, -0.1), (-1.0, -1.2)
 HOSTILE = (
     """<img src=x onerror="document.title='broken'"><script>alert(1)</script>' "$(id)" `id` \\ é"""
 )
+HIDE = """() => {
+  Object.defineProperty(document, "hidden", { get: () => true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 COLUMNS = ("General", "Auto", "Personalised")
 
 
@@ -86,15 +82,19 @@ def test_answers_are_seen_while_they_stream_and_can_be_stopped(
     expect(console.note()).to_have_text("Stopped.")
 
 
-def test_options_go_into_the_request(console: ConsolePage, script: Script) -> None:
+def test_options_go_into_the_request(show: Show, gateway: Gateway, script: Script) -> None:
+    put_persona(gateway.url, "ada", "Ada is vegan.")
+    console = show(gateway.url)
+    console.choose("ada")
     console.page.get_by_text("Options").click()
     console.page.get_by_label("Isolation").select_option("strict")
     console.page.get_by_label("Temperature").fill("0.7")
     console.page.get_by_label("Longest answer").fill("9")
     console.asked()
     assert {body["temperature"] for body in script.seen} == {0.7}
-    # The last request of a strict stream is the answer; what comes before it is the decision.
-    expect(console.card("General")).to_contain_text("none")
+    assert min(body["max_tokens"] for body in script.seen) < 20
+    expect(console.card("General")).to_contain_text("kept out of the context")
+    expect(console.page.get_by_text("strict · temperature 0.7 · 9 tokens")).to_be_visible()
 
 
 def test_the_threshold_is_dragged_and_shows_what_would_flip(
@@ -324,12 +324,9 @@ def test_shares_count_what_the_model_decided_and_rest_while_nobody_looks(
         script.logprobs = logprobs
         console.asked()
     expect(shares).to_contain_text("general 75 % · personalised 25 % of 4")
-    console.page.clock.run_for(5_100)
-    wait_until(lambda: len(polls) >= 6)
-    console.page.evaluate(
-        "() => { Object.defineProperty(document, 'hidden', { get: () => true, configurable: true });"
-        " document.dispatchEvent(new Event('visibilitychange')); }"
-    )
+    with console.page.expect_request("**/metrics"):
+        console.page.clock.run_for(5_100)
+    console.page.evaluate(HIDE)
     seen = len(polls)
     console.page.clock.run_for(60_000)
     assert len(polls) == seen

@@ -1,4 +1,4 @@
-"""The console's files over HTTP: what is sent, with which headers, and that it can be switched off."""
+"""The console's files over HTTP: what is sent, with which headers, and how it is switched off."""
 
 from __future__ import annotations
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import pytest
-
-from tests.conftest import Gateway, Show
-from tests.fake_engine import Script
-from tests.http import put_persona
-
-pytest.importorskip("playwright")
-
 from playwright.sync_api import expect
 
+from tests.conftest import Gateway, Show
 from tests.console_page import ConsolePage
+from tests.fake_engine import Script
+from tests.http import put_persona
 
 pytestmark = pytest.mark.program
 LONG = "Donaudampfschifffahrtsgesellschaft" * 6
@@ -27,7 +23,8 @@ FAINT = """() => {
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
   const light = (rgb) => {
-    const [r, g, b] = rgb.map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = rgb.map((v) => linear(v / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const behind = (element) => {
@@ -40,12 +37,13 @@ FAINT = """() => {
   const faint = [];
   for (const element of document.querySelectorAll("body *")) {
     const hasText = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    if (!hasText || !element.checkVisibility() || element.closest(":disabled, template, .hidden, .skip")) continue;
+    if (!hasText || !element.checkVisibility()) continue;
+    if (element.closest(":disabled, .hidden, .skip")) continue;
     const style = getComputedStyle(element);
     const ink = rgba(element.ownerSVGElement ? style.fill : style.color).slice(0, 3);
     const [a, b] = [light(ink), light(behind(element))].sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) faint.push(`${element.className.baseVal ?? element.className} ${element.textContent.slice(0, 30)} ${ratio.toFixed(2)}`);
+    if (ratio < 4.5) faint.push(`${element.textContent.slice(0, 30)}: ${ratio.toFixed(2)}`);
   }
   return faint;
 }"""
@@ -53,10 +51,12 @@ FAINT = """() => {
 FOCUSED = """() => {
   const at = document.activeElement;
   if (at === document.body) return null;
-  const seen = [at, at.closest("label"), at.closest(".field"), at.querySelector(".ring")].filter(Boolean);
-  const isSeen = seen.some((one) => getComputedStyle(one).outlineStyle === "solid"
-    || (one.classList.contains("ring") && getComputedStyle(one).stroke !== "none"));
-  return [at.id || at.textContent.trim() || at.getAttribute("aria-label") || at.value, isSeen];
+  const around = [at, at.closest("label"), at.closest(".field")].filter(Boolean);
+  const ring = at.querySelector(".ring");
+  const isSeen = around.some((one) => getComputedStyle(one).outlineStyle === "solid")
+    || (ring !== null && getComputedStyle(ring).stroke !== "none");
+  const name = at.id || at.textContent.trim() || at.getAttribute("aria-label") || at.value;
+  return [name, isSeen];
 }"""
 
 

@@ -6,17 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Locator, expect
 from redis import Redis
 
 from tests.conftest import Gateway, RedisServer, Show
+from tests.console_page import ConsolePage
 from tests.fake_engine import Script, sent
 from tests.http import call, put_persona
-
-pytest.importorskip("playwright")
-
-from playwright.sync_api import Locator, expect
-
-from tests.console_page import ConsolePage
 
 pytestmark = pytest.mark.program
 

@@ -1,4 +1,4 @@
-"""The console: a page at `/` that asks this gateway. Plain files, read once and sent from memory."""
+"""The console: a page at `/` that asks this gateway. Plain files, read once, sent from memory."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ export class Session {
     const decision = decisionOf(asked);
     const { text, personaId } = asked.question;
     const shown = el("span", { className: "asked", title: text }, text);
-    if (personaId) shown.append(el("small", {}, personaId));
+    if (personaId) shown.append(" ", el("small", {}, personaId));
     const took = el("span", { className: "took" });
     if (decision) {
       const mode = modeAt(decision.probability, this.threshold);
