@@ -10,18 +10,19 @@ const LEADS = {
   personalized: "Answers for the chosen persona, with all that is known of it.",
 };
 const SOURCES = {
-  model: "the model, at its own threshold",
-  threshold: "the model, at your threshold",
-  request: "forced by this request",
-  policy: "forced by the deployment",
-  fallback: "nobody: something is away",
+  model: "model, its own threshold",
+  threshold: "model, your threshold",
+  request: "this request",
+  policy: "the deployment",
+  fallback: "fallback",
 };
 const STATUSES = {
-  applied: "in the context",
-  withheld: "kept out of the context",
-  absent: "none",
-  unavailable: "not reachable",
+  applied: "It was in the context of the answer.",
+  withheld: "There is one, and it was kept out of the context.",
+  absent: "There is none.",
+  unavailable: "Redis does not answer, so it could not be looked up.",
 };
+const FORCED = ["request", "policy"];
 
 export class Answers {
   /** `onAgain(column)` and `onCode(column)` hear of the cards' buttons. */
@@ -62,7 +63,7 @@ class Card {
     grow(this.part(".reasoning p"), reply.reasoning);
     this.part(".reasoning").hidden = !reply.reasoning;
     const isReasoning = state === "streaming" && !reply.answer;
-    this.part("summary").textContent = isReasoning ? `Reasoning, ${wordsIn(reply.reasoning)} words` : "Reasoning";
+    this.part("summary").textContent = isReasoning ? `Reasoning (${wordsIn(reply.reasoning)})` : "Reasoning";
     const mode = decision?.mode ?? null;
     if (this.column === "auto") this.root.dataset.mode = mode ?? "";
     const isSurprise = mode && this.column !== "auto" && mode !== this.column;
@@ -76,7 +77,8 @@ class Card {
     const facts = this.part(".facts");
     facts.hidden = !reply.decision;
     if (facts.hidden) return;
-    facts.replaceChildren(...factsOf(reply).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+    const rows = factsOf(reply).map(([name, value, title]) => [el("dt", {}, name), el("dd", { title }, value)]);
+    facts.replaceChildren(...rows.flat());
   }
 
   offerAgain(reply) {
@@ -115,15 +117,17 @@ function noteOf({ state, decision, problem, finish }) {
   return finish === "length" ? "Cut at the longest answer; raise it under Options." : "";
 }
 
+/** Rows of name, value and explanation. Where the mode was forced its probability decided nothing. */
 function factsOf({ decision, firstMs, overheadMs, totalMs }) {
   const { persona, probability, source } = decision;
-  const name = persona.id ? `${persona.id}${persona.version ? ` v${persona.version}` : ""}, ` : "";
-  const whole = totalMs === null ? "" : `, ${duration(totalMs)} in all`;
+  const version = persona.version ? ` v${persona.version}` : "";
+  const whose = persona.id ? `${persona.id}${version}, ` : "";
+  const isShown = probability !== null && !FORCED.includes(source);
   return [
-    ...(probability === null ? [] : [["Probability", `${percent(probability)} personalised`]]),
-    ["Decided by", SOURCES[source] ?? source],
-    ["Persona", name + (STATUSES[persona.status] ?? persona.status)],
-    ...(firstMs === null ? [] : [["Time", `${duration(firstMs)} to the first token${whole}`]]),
-    ["Gateway", `${duration(overheadMs)} of it`],
+    ...(isShown ? [["Personalised", percent(probability), "Its probability, as the model sees it."]] : []),
+    ["Decided by", SOURCES[source] ?? source, `source: ${source}`],
+    ["Persona", `${whose}${persona.status}`, STATUSES[persona.status] ?? ""],
+    ...(firstMs === null ? [] : [["First token", duration(firstMs), "Seen from this page."]]),
+    ...(totalMs === null ? [] : [["In all", `${duration(totalMs)}, gateway ${duration(overheadMs)}`, ""]]),
   ];
 }

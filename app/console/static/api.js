@@ -11,7 +11,10 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-/** `ask(wasRefused)` shows the dialog; it resolves to true once there is a key to try. */
+/**
+ * `ask(reason, wasRefused)` shows the dialog with what the gateway said; it resolves to true once
+ * there is a key to try.
+ */
 export function onKeyWanted(ask) {
   askForKey = ask;
 }
@@ -25,14 +28,17 @@ export function onKeyWanted(ask) {
 export async function call(path, { method = "GET", body, signal, isQuiet = false } = {}) {
   let used = key.get();
   let response = await send(path, method, body, signal, used);
-  while (response.status === 401 && !isQuiet && (await hasNewKey(used))) {
+  let said = await refusal(response);
+  while (response.status === 401 && !isQuiet && (await hasNewKey(used, said?.error?.message))) {
     used = key.get();
     response = await send(path, method, body, signal, used);
+    said = await refusal(response);
   }
   if (response.ok) return response;
-  const said = await response.json().catch(() => null);
   throw Problem.of(response.status, said?.error, response.headers.get("retry-after"));
 }
+
+const refusal = (response) => (response.ok ? null : response.json().catch(() => null));
 
 /** `call`, and the JSON of its answer. */
 export const json = async (path, options) => (await call(path, options)).json();
@@ -48,9 +54,9 @@ async function send(path, method, body, signal, used) {
 }
 
 /** One dialog for all calls that were refused; a key that came meanwhile is tried first. */
-async function hasNewKey(used) {
+async function hasNewKey(used, reason) {
   if (key.get() && key.get() !== used) return true;
-  asking ??= askForKey(Boolean(used)).finally(() => { asking = null; });
+  asking ??= askForKey(reason ?? "", Boolean(used)).finally(() => { asking = null; });
   return asking;
 }
 

@@ -133,10 +133,10 @@ function toggleTheme() {
   $("#theme").setAttribute("aria-pressed", isDark());
 }
 
-function askForKey(wasRefused) {
+function askForKey(reason, wasRefused) {
   const dialog = $("#key");
   $("#key-value").value = "";
-  say($(".note", dialog), wasRefused ? "The gateway refused this key." : "", true);
+  say($(".note", dialog), reason, wasRefused);
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {

@@ -29,7 +29,6 @@ const OF_CODE = {
 };
 const OF_STATUS = {
   401: "This gateway wants a key, and none was given.",
-  403: "Your key may not do this.",
   429: "Too many requests. Wait a moment, then try again.",
   502: "The engine gave no proper answer. Try again; its log knows why.",
   503: "Something that is needed is away. Try again shortly.",
@@ -55,7 +54,8 @@ export class Problem extends Error {
     const isTemporary = status === 429 || status >= 502 || code === "engine_broken";
     let text = OF_CODE[code] ?? OF_STATUS[status];
     if (!text && status >= 500) text = `The gateway failed (${status}). Its log knows why.`;
-    text ??= message ? `Not accepted: ${message}` : `Not accepted (${status}).`;
+    const refused = status === 403 ? "Not allowed" : "Not accepted";
+    text ??= message ? `${refused}: ${message}.` : `${refused} (${status}).`;
     if (field && !text.includes(field)) text += ` The field is ${field}.`;
     const retryS = isTemporary ? Number(retryAfter) || 0 : null;
     return new Problem(text, { status, code, field, retryS });
