@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, expect
 
 from app.serve.preflight import free_port
-from tests.conftest import Gateway, Show, Starter, wait_until
+from tests.api_keys import command
+from tests.conftest import Gateway, RedisServer, Show, Starter, wait_until
 from tests.console_page import ConsolePage
 from tests.fake_engine import FakeEngine, Script
-from tests.http import put_persona
+from tests.http import call, put_persona
 
 pytestmark = pytest.mark.program
 GENERAL, PERSONAL, EVEN = (-0.1, -5.0), (-5.0, -0.1), (-1.0, -1.2)
@@ -177,14 +177,14 @@ def test_the_code_asks_the_same(show: Show, gateway: Gateway, script: Script) ->
     console = show(gateway.url, permissions=["clipboard-read", "clipboard-write"])
     console.asked(HOSTILE)
     wanted = max(script.seen, key=lambda body: body["vllm_xargs"]["personadual_mode"] == "general")
-    for tab, command in (("curl", ["bash", "-c"]), ("Python", [sys.executable, "-c"])):
+    for tab, shell in (("curl", ["bash", "-c"]), ("Python", [sys.executable, "-c"])):
         console.page.get_by_role("button", name="Code of the General request").click()
         console.page.get_by_role("tab", name=tab).click()
         console.page.get_by_role("button", name="Copy").click()
         expect(console.page.get_by_role("dialog")).to_be_hidden()
         snippet = console.page.evaluate("() => navigator.clipboard.readText()")
         script.seen.clear()
-        ran = subprocess.run([*command, snippet], capture_output=True, text=True, timeout=60)
+        ran = subprocess.run([*shell, snippet], capture_output=True, text=True, timeout=60)
         assert ran.returncode == 0, ran.stderr
         assert "Cook a stew." in ran.stdout
         (asked,) = script.seen
@@ -233,7 +233,7 @@ def test_without_redis_answers_are_general_and_say_why(
     put_persona(gateway.url, "ada", "Ada is vegan.")
     console = show(gateway.url)
     console.choose("ada")
-    lame = start_gateway(fake.url, redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    lame = start_gateway(fake.url, redis_url=f"redis://127.0.0.1:{free_port()}/0", auth="off")
     console.page.route(
         "**/v1/**",
         lambda route: route.continue_(url=route.request.url.replace(gateway.url, lame.url)),
@@ -275,24 +275,16 @@ def test_a_stream_that_breaks_keeps_what_has_come(console: ConsolePage, script: 
 
 
 def test_a_key_is_asked_for_and_kept_in_this_tab_alone(
-    show: Show, gateway: Gateway, browser: Browser
+    show: Show, gateway: Gateway, redis_server: RedisServer
 ) -> None:
-    def guard(route: Route) -> None:
-        if route.request.headers.get("authorization") == "Bearer sesame":
-            route.continue_()
-            return
-        reason = "not known here" if route.request.headers.get("authorization") else "none given"
-        error = {"message": reason, "type": "x", "param": None, "code": "invalid_api_key"}
-        route.fulfill(status=401, body=json.dumps({"error": error}))
-
-    console = ConsolePage(browser, gateway.url)
-    console.page.route("**/v1/**", guard)
-    console.open()
+    key = command(redis_server.url, "key", "create", "web").stdout.strip()
+    wait_until(lambda: call(gateway.url, "/v1/models").status == 401)
+    console = show(gateway.url)
     dialog = console.page.get_by_role("dialog", name="This gateway wants a key")
-    dialog.get_by_label("Key").fill("wrong")
+    dialog.get_by_label("Key").fill("pd-wrong")
     dialog.get_by_role("button", name="Use key").click()
-    expect(dialog).to_contain_text("not known here")
-    dialog.get_by_label("Key").fill("sesame")
+    expect(dialog).to_contain_text("the API key is not known here")
+    dialog.get_by_label("Key").fill(key)
     dialog.get_by_role("button", name="Use key").click()
     expect(dialog).to_be_hidden()
     console.asked()
@@ -302,13 +294,29 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_alone(
     console.page.keyboard.press("Escape")
     kept = "() => [JSON.stringify(sessionStorage), JSON.stringify(localStorage), document.cookie]"
     session, local, cookie = console.page.evaluate(kept)
-    assert "sesame" in session
-    assert "sesame" not in local + cookie
+    assert key in session
+    assert key not in local + cookie
     console.page.get_by_role("button", name="Forget key").click()
     expect(dialog).to_be_visible()
     dialog.get_by_role("button", name="Cancel").click()
     expect(console.page.locator("#personas-note")).to_contain_text("wants a key")
-    console.close()
+
+
+def test_what_a_policy_does_not_leave_to_a_request_is_said(
+    show: Show, gateway: Gateway, redis_server: RedisServer
+) -> None:
+    """The dial begins at the key's threshold; a forced mode is refused in the server's words."""
+    wish = ("--threshold", "0.8", "--fixed")
+    key = command(redis_server.url, "key", "create", "web", *wish).stdout.strip()
+    wait_until(lambda: call(gateway.url, "/v1/models").status == 401)
+    console = show(gateway.url)
+    dialog = console.page.get_by_role("dialog")
+    dialog.get_by_label("Key").fill(key)
+    dialog.get_by_role("button", name="Use key").click()
+    expect(console.threshold).to_have_attribute("aria-valuenow", "0.8")
+    console.asked()
+    expect(console.text()).to_have_text("Cook a stew.")
+    expect(console.note("General")).to_contain_text("Not allowed: personadual.mode: the policy")
 
 
 def test_shares_count_what_the_model_decided_and_rest_while_nobody_looks(

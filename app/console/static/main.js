@@ -34,29 +34,43 @@ function question() {
 
 async function ask() {
   const asked = question();
-  if (!asked.text || state.running) return;
-  await findModel();
-  const replies = Object.fromEntries(COLUMNS.map((column) => [column, newReply(column, bodyOf(asked, column, state.model))]));
-  session.add(asked, replies);
-  showSession();
-  await run(session.current, COLUMNS);
+  if (!asked.text) return;
+  await whileRunning(async (signal) => {
+    await findModel();
+    const bodies = COLUMNS.map((column) => [column, bodyOf(asked, column, state.model)]);
+    session.add(asked, Object.fromEntries(bodies.map(([column, body]) => [column, newReply(column, body)])));
+    showSession();
+    await fillColumns(session.current, COLUMNS, signal);
+  });
 }
 
 async function askAgain(column) {
   const asked = session.current;
-  if (state.running) return;
-  asked.replies[column] = newReply(column, asked.replies[column].body);
-  await run(asked, [column]);
+  await whileRunning(async (signal) => {
+    asked.replies[column] = newReply(column, asked.replies[column].body);
+    await fillColumns(asked, [column], signal);
+  });
 }
 
-/** Fill the columns of a question at the same time, until all are done or the user stops them. */
-async function run(asked, columns) {
+/** Do the work with a way to stop it; one at a time. */
+async function whileRunning(work) {
+  if (state.running) return;
   state.running = new AbortController();
   showRunning();
-  const { signal } = state.running;
+  try {
+    await work(state.running.signal);
+  } finally {
+    state.running = null;
+    showRunning();
+    look();
+  }
+}
+
+/** Fill columns of a question at the same time, until all are done or the user stops them. */
+async function fillColumns(asked, columns, signal) {
   const streams = columns.map((column) => {
     const reply = asked.replies[column];
-    answers.show(reply);
+    if (session.current === asked) answers.show(reply);
     let wasDecided = false;
     return fill(reply, signal, () => {
       if (session.current === asked) answers.show(reply);
@@ -66,10 +80,7 @@ async function run(asked, columns) {
       }
     });
   });
-  await Promise.allSettled(streams);
-  state.running = null;
-  showRunning();
-  look();
+  await Promise.all(streams);
 }
 
 function showRunning() {
