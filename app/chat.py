@@ -19,7 +19,7 @@ from app.policies import Policies
 from app.policy import Ruling
 from app.replies import read_probe, read_whole
 from app.schemas import ChatRequest
-from app.served import ServedModel
+from app.served import Served, ServedModel
 from app.settings import Settings
 from app.shadow import Shadows
 from app.stream import Peeked, StreamReader
@@ -140,6 +140,11 @@ class Chat:
         asked.watch.tokens = wire.total(usage)
         self._count_decision(plan, decision)
         return decision, plan, usage
+
+    def threshold(self, caller: Caller, served: Served) -> float:
+        """The threshold for a caller whose request names none: its policy's, else the card's."""
+        chosen = self._policies.ruling(caller).threshold
+        return served.card.calibration.threshold if chosen is None else chosen
 
     async def _decided(self, plan: Plan, watch: Stopwatch) -> tuple[Plan, Decision | None]:
         """The plan, and its decision where that has to come before the answer."""

@@ -20,6 +20,7 @@ from starlette.routing import Match
 from app import audit
 from app.auth import Door
 from app.chat import Chat
+from app.console import add_console
 from app.errors import HttpError, of_status, to_http
 from app.key_routes import router as key_router
 from app.key_schemas import KeyBody
@@ -113,6 +114,8 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     app.include_router(router)
     app.include_router(persona_router)
     app.include_router(key_router)
+    if settings.console:
+        add_console(app)
     app.add_middleware(Edge, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     _handle_errors(app, metrics)
     _document(app)

@@ -68,18 +68,19 @@ async def decide_mode(request: Request) -> Response:
 
 
 @router.get("/v1/models", tags=["models"])
-async def list_models(parts: Deps, _caller: Holder) -> Response:
+async def list_models(parts: Deps, caller: Holder) -> Response:
     """The model and the aliases that force a mode."""
     served = await parts.served.get()
+    threshold = parts.chat.threshold(caller, served)
     names = [served.name, *served.aliases]
-    return _json({"object": "list", "data": [_model(served, name) for name in names]})
+    return _json({"object": "list", "data": [_model(served, name, threshold) for name in names]})
 
 
 @router.get("/v1/models/{model:path}", tags=["models"])
-async def get_model(model: str, parts: Deps, _caller: Holder) -> Response:
+async def get_model(model: str, parts: Deps, caller: Holder) -> Response:
     served = await parts.served.get()
     served.forced_by(model)
-    return _json(_model(served, model))
+    return _json(_model(served, model, parts.chat.threshold(caller, served)))
 
 
 @router.get("/health/live", tags=["health"])
@@ -118,13 +119,14 @@ def _json(content: Any, headers: dict[str, str] | None = None) -> Response:
     return Response(orjson.dumps(content), headers=headers, media_type=JSON)
 
 
-def _model(served: Served, name: str) -> dict[str, Any]:
+def _model(served: Served, name: str, threshold: float) -> dict[str, Any]:
     return {
         "id": name,
         "object": "model",
         "created": served.created,
         "owned_by": "personadual",
         "max_model_len": served.max_model_len,
+        "threshold": threshold,
     }
 
 

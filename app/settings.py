@@ -142,6 +142,7 @@ class Settings(BaseSettings):
     metrics_dir: Path | None = Field(
         None, description="Folder in which several workers share their metrics; empty at start."
     )
+    console: bool = Field(True, description="Whether the console is served at `/`.")
 
 
 def read_settings() -> Settings:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import uvicorn
@@ -30,6 +30,11 @@ from model.engine import Engine
 from tests import fake_engine
 from tests.fake_engine import FakeEngine, Script
 from tests.real_engine import RealEngine, built_pocket
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.console_page import ConsolePage
 
 ARE_PROGRAMS_REQUIRED = os.environ.get("PERSONADUAL_TEST_PROGRAMS") == "required"
 
@@ -241,3 +246,40 @@ def tiny(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save_pretrained(folder)
     save_card(Card(), folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser(program: Callable[[str], str]) -> Iterator[Browser]:
+    """A real Chromium. One a module: its event loop must not outlive the module's tests."""
+    path = program("chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path)
+        yield started
+        started.close()
+
+
+Show = Callable[..., "ConsolePage"]
+
+
+@pytest.fixture
+def show(browser: Browser) -> Iterator[Show]:
+    """Open the console of a gateway; what holds for every page is checked at the end."""
+    from tests.console_page import ConsolePage
+
+    opened: list[ConsolePage] = []
+
+    def show(url: str, **context: object) -> ConsolePage:
+        opened.append(ConsolePage(browser, url, **context))
+        return opened[-1].open()
+
+    yield show
+    for page in opened:
+        page.close()
+
+
+@pytest.fixture
+def console(show: Show, gateway: Gateway) -> ConsolePage:
+    """The console of a gateway over the fake engine."""
+    return show(gateway.url)

@@ -1,0 +1,90 @@
+// The gateway's HTTP: the key, refusals turned into problems, event streams.
+import { Problem } from "./words.js";
+
+const KEY = "personadual.key";
+let askForKey = async () => false;
+let asking = null;
+
+export const key = {
+  get: () => sessionStorage.getItem(KEY),
+  set: (value) => sessionStorage.setItem(KEY, value),
+  forget: () => sessionStorage.removeItem(KEY),
+};
+
+/**
+ * `ask(reason, wasRefused)` shows the dialog with what the gateway said; it resolves to true once
+ * there is a key to try.
+ */
+export function onKeyWanted(ask) {
+  askForKey = ask;
+}
+
+/**
+ * Call the gateway. Where it wants a key the user is asked, unless `isQuiet`, and the call goes
+ * out again.
+ * @returns {Promise<Response>} an answer with a status below 400
+ * @throws {Problem} for every other answer, and where there is none; AbortError when stopped
+ */
+export async function call(path, { method = "GET", body, signal, isQuiet = false } = {}) {
+  let used = key.get();
+  let response = await send(path, method, body, signal, used);
+  let said = await refusal(response);
+  while (response.status === 401 && !isQuiet && (await hasNewKey(used, said?.error?.message))) {
+    used = key.get();
+    response = await send(path, method, body, signal, used);
+    said = await refusal(response);
+  }
+  if (response.ok) return response;
+  throw Problem.of(response.status, said?.error, response.headers.get("retry-after"));
+}
+
+const refusal = (response) => (response.ok ? null : response.json().catch(() => null));
+
+/** `call`, and the JSON of its answer. */
+export const json = async (path, options) => (await call(path, options)).json();
+
+async function send(path, method, body, signal, used) {
+  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+  if (used) headers.Authorization = `Bearer ${used}`;
+  try {
+    return await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) });
+  } catch (error) {
+    throw error.name === "AbortError" ? error : Problem.unreachable();
+  }
+}
+
+/** One dialog for all calls that were refused; a key that came meanwhile is tried first. */
+async function hasNewKey(used, reason) {
+  if (key.get() && key.get() !== used) return true;
+  asking ??= askForKey(reason ?? "", Boolean(used)).finally(() => { asking = null; });
+  return asking;
+}
+
+/**
+ * The JSON events of a stream, until its end.
+ * @throws {Problem} when it breaks off, or ends with an error
+ */
+export async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    while (true) {
+      const { done, value } = await reader.read();
+      if (done) throw new Problem("The answer broke off: the gateway went away. Try again.", { retryS: 0 });
+      const parts = (rest + value).split("\n\n");
+      rest = parts.pop();
+      for (const part of parts) {
+        const payload = part.replace(/^data: /, "");
+        if (payload === "[DONE]") return;
+        const event = JSON.parse(payload);
+        if (event.error) throw Problem.of(event.error.code?.startsWith?.("engine") ? 502 : 500, event.error);
+        yield event;
+      }
+    }
+  } catch (error) {
+    if (error instanceof Problem || error.name === "AbortError") throw error;
+    throw new Problem("The answer broke off: the connection was lost. Try again.", { retryS: 0 });
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

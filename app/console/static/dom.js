@@ -1,0 +1,47 @@
+// Elements. Text enters the page as text nodes only; nothing here, or anywhere, parses markup.
+
+/** @returns {any} the one element that the selector names */
+export const $ = (selector, root = document) => root.querySelector(selector);
+
+/** Make an element with properties and children; a string child becomes a text node. */
+export function el(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Make an SVG element with attributes. */
+export function svg(tag, attributes = {}, ...children) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+/** Say something in a note, or hide it where there is nothing to say. */
+export function say(note, text, isBad = false) {
+  note.textContent = text;
+  note.hidden = !text;
+  note.classList.toggle("bad", isBad);
+}
+
+/** Do what `act` says when the dialog's form is sent; it closes if that succeeds. */
+export function onSubmit(dialog, act) {
+  const [form, note, send] = [$("form", dialog), $(".note", dialog), $(".primary", dialog)];
+  $(".cancel", dialog).addEventListener("click", () => dialog.close());
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    send.disabled = true;
+    try {
+      if (note) say(note, "");
+      await act();
+      dialog.close();
+    } catch (problem) {
+      say(note, problem.message, true);
+    } finally {
+      send.disabled = false;
+    }
+  });
+}

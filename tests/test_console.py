@@ -1,0 +1,342 @@
+"""The console in real Chromium: asking, streaming, the dial, code to copy, and what goes wrong."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from app.serve.preflight import free_port
+from tests.api_keys import command
+from tests.conftest import Gateway, RedisServer, Show, Starter, wait_until
+from tests.console_page import ConsolePage
+from tests.fake_engine import FakeEngine, Script
+from tests.http import call, put_persona
+
+pytestmark = pytest.mark.program
+GENERAL, PERSONAL, EVEN = (-0.1, -5.0), (-5.0, -0.1), (-1.0, -1.2)
+HOSTILE = (
+    """<img src=x onerror="document.title='broken'"><script>alert(1)</script>' "$(id)" `id` \\ é"""
+)
+HIDE = """() => {
+  Object.defineProperty(document, "hidden", { get: () => true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+COLUMNS = ("General", "Auto", "Personalised")
+
+
+def dials(script: Script) -> list[dict[str, object]]:
+    """The gate's arguments of what the engine has been asked, by mode."""
+    return sorted(
+        (body["vllm_xargs"] for body in script.seen), key=lambda it: it["personadual_mode"]
+    )
+
+
+def test_one_question_is_answered_in_all_three_ways(
+    show: Show, gateway: Gateway, script: Script
+) -> None:
+    put_persona(gateway.url, "ada", "Ada is vegan.")
+    script.logprobs, script.answer = PERSONAL, "She is vegan.\n\n<answer>Stew</answer>"
+    console = show(gateway.url)
+    console.choose("ada")
+    console.asked()
+    for title in COLUMNS:
+        expect(console.text(title)).to_have_text("Stew")
+        expect(console.card(title)).to_contain_text("ada v1, applied")
+    expect(console.card("Auto")).to_contain_text("took personalised")
+    expect(console.card("Auto")).to_contain_text("Personalised99.3 %")
+    expect(console.card("Auto")).to_contain_text("model, its own threshold")
+    expect(console.card("General")).to_contain_text("Decided bythis request")
+    expect(console.card("Auto")).to_contain_text("First token")
+    assert dials(script) == [{"personadual_mode": m} for m in ("auto", "general", "personalized")]
+    assert all("Ada is vegan." in body["messages"][0]["content"] for body in script.seen)
+
+
+def test_reasoning_is_folded_away_until_it_is_wanted(console: ConsolePage, script: Script) -> None:
+    script.answer = "Because of this.\n\n<answer>Stew</answer>"
+    console.asked()
+    reasoning = console.card("Auto").get_by_text("Because of this.")
+    expect(reasoning).to_be_hidden()
+    console.card("Auto").get_by_text("Reasoning").click()
+    expect(reasoning).to_be_visible()
+
+
+def test_answers_are_seen_while_they_stream_and_can_be_stopped(
+    console: ConsolePage, script: Script, fake: FakeEngine
+) -> None:
+    script.answer, script.delay_s = f"Well.\n\n<answer>{'word ' * 400}", 0.02
+    console.ask()
+    expect(console.text()).to_contain_text("word word word")
+    expect(console.card("Auto")).to_have_attribute("aria-busy", "true")
+    assert fake.running == 3
+    console.page.get_by_role("button", name="Stop", exact=True).click()
+    for title in COLUMNS:
+        expect(console.note(title)).to_have_text("Stopped.")
+    wait_until(lambda: fake.running == 0)
+    console.ask()
+    expect(console.text()).to_contain_text("word")
+    console.page.keyboard.press("Escape")
+    expect(console.note()).to_have_text("Stopped.")
+
+
+def test_options_go_into_the_request(show: Show, gateway: Gateway, script: Script) -> None:
+    put_persona(gateway.url, "ada", "Ada is vegan.")
+    console = show(gateway.url)
+    console.choose("ada")
+    console.page.get_by_text("Options").click()
+    console.page.get_by_label("Isolation").select_option("strict")
+    console.page.get_by_label("Temperature").fill("0.7")
+    console.page.get_by_label("Longest answer").fill("9")
+    console.asked()
+    assert {body["temperature"] for body in script.seen} == {0.7}
+    assert min(body["max_tokens"] for body in script.seen) < 20
+    expect(console.card("General")).to_contain_text("ada v1, withheld")
+    expect(console.page.get_by_text("strict · temperature 0.7 · 9 tokens")).to_be_visible()
+
+
+def test_the_threshold_is_dragged_and_shows_what_would_flip(
+    console: ConsolePage, script: Script
+) -> None:
+    for logprobs, question in ((GENERAL, "A fact?"), (EVEN, "Either?"), (PERSONAL, "A taste?")):
+        script.logprobs = logprobs
+        console.asked(question)
+    expect(console.page.locator(".dial .value")).to_have_text("99.3 %")
+    expect(console.page.locator(".dial .dot")).to_have_count(2)
+    row = console.page.get_by_role("button", name="Either?")
+    expect(row).to_contain_text("general")
+    expect(console.threshold).to_have_attribute("aria-valuenow", "0.5")
+    console.threshold.scroll_into_view_if_needed()
+    handle = console.threshold.bounding_box()
+    assert handle is not None
+    x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+    console.page.mouse.move(x, y)
+    console.page.mouse.down()
+    console.page.mouse.move(x - 60, y + 20, steps=4)
+    console.page.mouse.up()
+    dragged = float(console.threshold.get_attribute("aria-valuenow") or 1)
+    assert 0.02 < dragged < 0.4
+    expect(console.page.get_by_text("1 of 3 would flip")).to_be_visible()
+    expect(row).to_contain_text("general → personalised")
+    script.seen.clear()
+    console.asked("Once more?")
+    assert dials(script)[0] == {"personadual_mode": "auto", "personadual_threshold": dragged}
+    expect(console.card("Auto")).to_contain_text("model, your threshold")
+    console.page.get_by_role("button", name="Reset").click()
+    expect(console.threshold).to_have_attribute("aria-valuenow", "0.5")
+
+
+def test_the_threshold_moves_by_keyboard_from_end_to_end(console: ConsolePage) -> None:
+    slider = console.threshold
+    slider.focus()
+    for key, value in (
+        ("ArrowRight", "0.57"),
+        ("ArrowLeft", "0.5"),
+        ("PageDown", "0.18"),
+        ("Home", "0"),
+        ("ArrowLeft", "0"),
+        ("ArrowRight", "0.001"),
+        ("End", "1"),
+    ):
+        slider.press(key)
+        expect(slider).to_have_attribute("aria-valuenow", value)
+    expect(slider).to_have_attribute("aria-valuetext", "1: never personalised")
+    for _ in range(60):
+        slider.press("ArrowLeft")
+    expect(slider).to_have_attribute("aria-valuetext", "0: always personalised")
+
+
+def test_the_dial_keeps_the_gates_rule(console: ConsolePage) -> None:
+    """A threshold of 0 is always reached, one of 1 never, also by a saturated probability."""
+    cases = {
+        (0.0, 0.0): "personalized",
+        (1.0, 1.0): "general",
+        (0.5, 0.5): "personalized",
+        (0.49, 0.5): "general",
+    }
+    for (probability, threshold), mode in cases.items():
+        assert console.call("/console/dial.js", f"m.modeAt({probability}, {threshold})") == mode
+
+
+def test_a_past_question_is_shown_again(console: ConsolePage, script: Script) -> None:
+    script.answer = "First"
+    console.asked("One?")
+    script.answer = "Second"
+    console.asked("Two?")
+    console.page.get_by_role("button", name="One?").click()
+    expect(console.text()).to_have_text("First")
+    expect(console.page.get_by_role("button", name="One?")).to_have_attribute(
+        "aria-current", "true"
+    )
+
+
+def test_the_code_asks_the_same(show: Show, gateway: Gateway, script: Script) -> None:
+    """The snippets are run, with a question that no shell and no Python may take for its own."""
+    console = show(gateway.url, permissions=["clipboard-read", "clipboard-write"])
+    console.asked(HOSTILE)
+    wanted = max(script.seen, key=lambda body: body["vllm_xargs"]["personadual_mode"] == "general")
+    for tab, shell in (("curl", ["bash", "-c"]), ("Python", [sys.executable, "-c"])):
+        console.page.get_by_role("button", name="Code of the General request").click()
+        console.page.get_by_role("tab", name=tab).click()
+        console.page.get_by_role("button", name="Copy").click()
+        expect(console.page.get_by_role("dialog")).to_be_hidden()
+        snippet = console.page.evaluate("() => navigator.clipboard.readText()")
+        script.seen.clear()
+        ran = subprocess.run([*shell, snippet], capture_output=True, text=True, timeout=60)
+        assert ran.returncode == 0, ran.stderr
+        assert "Cook a stew." in ran.stdout
+        (asked,) = script.seen
+        for name in ("messages", "temperature", "max_tokens", "vllm_xargs"):
+            assert asked[name] == wanted[name]
+
+
+def test_hostile_text_is_shown_as_text(show: Show, gateway: Gateway, script: Script) -> None:
+    put_persona(gateway.url, "eve", HOSTILE, attributes={"<b>x</b>": "<script>1</script>"})
+    script.answer = f"{HOSTILE}\n\n<answer>{HOSTILE}</answer>"
+    console = show(gateway.url)
+    console.choose("eve")
+    expect(console.page.locator(".persona-text")).to_have_text(HOSTILE)
+    console.asked(HOSTILE)
+    expect(console.text()).to_have_text(HOSTILE)
+    expect(console.page.locator("#questions .asked")).to_contain_text(HOSTILE)
+    assert console.page.title() == "PersonaDual"
+    assert console.page.locator(":is(main, aside) :is(img, b, script)").count() == 0
+
+
+def test_the_engine_is_away_and_comes_back(console: ConsolePage, script: Script) -> None:
+    script.status = 503
+    console.ask()
+    for title in COLUMNS:
+        expect(console.note(title)).to_contain_text("The engine is away or has no room.")
+    again = console.card("Auto").get_by_role("button", name=re.compile("Try again"))
+    expect(again).to_have_text(re.compile("in [12] s"))
+    expect(again).to_be_disabled()
+    script.status = 200
+    expect(again).to_be_enabled()
+    again.click()
+    expect(console.text()).to_have_text("Cook a stew.")
+    expect(console.note("General")).to_contain_text("The engine is away")
+
+
+def test_without_an_engine_the_page_opens_and_says_so(show: Show, start_gateway: Starter) -> None:
+    console = show(start_gateway(f"http://127.0.0.1:{free_port()}").url)
+    expect(console.page.locator("#health")).to_have_text("engine away")
+    console.ask()
+    expect(console.note()).to_contain_text("The engine is away")
+
+
+def test_without_redis_answers_are_general_and_say_why(
+    show: Show, start_gateway: Starter, fake: FakeEngine, gateway: Gateway
+) -> None:
+    put_persona(gateway.url, "ada", "Ada is vegan.")
+    console = show(gateway.url)
+    console.choose("ada")
+    lame = start_gateway(fake.url, redis_url=f"redis://127.0.0.1:{free_port()}/0", auth="off")
+    console.page.route(
+        "**/v1/**",
+        lambda route: route.continue_(url=route.request.url.replace(gateway.url, lame.url)),
+    )
+    console.asked()
+    expect(console.note()).to_contain_text("Redis does not answer")
+    expect(console.card("Auto")).to_contain_text("took general")
+    console.page.get_by_label("Find a persona").fill("a")
+    expect(console.page.locator("#personas-note")).to_contain_text("Redis is away")
+
+
+def test_a_refusal_names_the_field(
+    show: Show, start_gateway: Starter, fake: FakeEngine, script: Script
+) -> None:
+    console = show(start_gateway(fake.url, max_body_bytes=1_000).url)
+    console.ask("x" * 2_000)
+    expect(console.note()).to_have_text("Not accepted: the body is over the limit of 1000 bytes.")
+    expect(console.card("Auto").get_by_role("button", name=re.compile("Try again"))).to_be_hidden()
+
+
+def test_the_network_is_gone_and_comes_back(console: ConsolePage) -> None:
+    console.asked()
+    console.context.set_offline(True)
+    console.ask("And now?")
+    expect(console.note()).to_contain_text("The gateway does not answer.")
+    console.context.set_offline(False)
+    console.card("Auto").get_by_role("button", name="Try again").click()
+    expect(console.text()).to_have_text("Cook a stew.")
+
+
+def test_a_stream_that_breaks_keeps_what_has_come(console: ConsolePage, script: Script) -> None:
+    script.answer, script.fail_after = "Well.\n\n<answer>Cook a stew.</answer>", 9
+    console.ask()
+    expect(console.note()).to_contain_text("broke off")
+    expect(console.text()).to_have_text(re.compile("^Cook"))
+    script.fail_after = None
+    console.card("Auto").get_by_role("button", name="Try again").click()
+    expect(console.text()).to_have_text("Cook a stew.")
+
+
+def test_a_key_is_asked_for_and_kept_in_this_tab_alone(
+    show: Show, gateway: Gateway, redis_server: RedisServer
+) -> None:
+    key = command(redis_server.url, "key", "create", "web").stdout.strip()
+    wait_until(lambda: call(gateway.url, "/v1/models").status == 401)
+    console = show(gateway.url)
+    dialog = console.page.get_by_role("dialog", name="This gateway wants a key")
+    dialog.get_by_label("Key").fill("pd-wrong")
+    dialog.get_by_role("button", name="Use key").click()
+    expect(dialog).to_contain_text("the API key is not known here")
+    dialog.get_by_label("Key").fill(key)
+    dialog.get_by_role("button", name="Use key").click()
+    expect(dialog).to_be_hidden()
+    console.asked()
+    expect(console.text()).to_have_text("Cook a stew.")
+    console.page.get_by_role("button", name="Code of the Auto request").click()
+    expect(console.page.locator("#code-text")).to_contain_text("Bearer $PERSONADUAL_KEY")
+    console.page.keyboard.press("Escape")
+    kept = "() => [JSON.stringify(sessionStorage), JSON.stringify(localStorage), document.cookie]"
+    session, local, cookie = console.page.evaluate(kept)
+    assert key in session
+    assert key not in local + cookie
+    console.page.get_by_role("button", name="Forget key").click()
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(console.page.locator("#personas-note")).to_contain_text("wants a key")
+
+
+def test_what_a_policy_does_not_leave_to_a_request_is_said(
+    show: Show, gateway: Gateway, redis_server: RedisServer
+) -> None:
+    """The dial begins at the key's threshold; a forced mode is refused in the server's words."""
+    wish = ("--threshold", "0.8", "--fixed")
+    key = command(redis_server.url, "key", "create", "web", *wish).stdout.strip()
+    wait_until(lambda: call(gateway.url, "/v1/models").status == 401)
+    console = show(gateway.url)
+    dialog = console.page.get_by_role("dialog")
+    dialog.get_by_label("Key").fill(key)
+    dialog.get_by_role("button", name="Use key").click()
+    expect(console.threshold).to_have_attribute("aria-valuenow", "0.8")
+    console.asked()
+    expect(console.text()).to_have_text("Cook a stew.")
+    expect(console.note("General")).to_contain_text("Not allowed: personadual.mode: the policy")
+
+
+def test_shares_count_what_the_model_decided_and_rest_while_nobody_looks(
+    show: Show, gateway: Gateway, script: Script, browser: Browser
+) -> None:
+    console = ConsolePage(browser, gateway.url)
+    polls: list[str] = []
+    console.page.on("request", lambda it: polls.append(it.url) if "/metrics" in it.url else None)
+    console.page.clock.install()
+    console.open()
+    shares = console.page.get_by_role("figure")
+    expect(shares).to_contain_text("no decisions yet")
+    for logprobs in (GENERAL, GENERAL, GENERAL, PERSONAL):
+        script.logprobs = logprobs
+        console.asked()
+    expect(shares).to_contain_text("general 75 % · personalised 25 % of 4")
+    with console.page.expect_request("**/metrics"):
+        console.page.clock.run_for(5_100)
+    console.page.evaluate(HIDE)
+    seen = len(polls)
+    console.page.clock.run_for(60_000)
+    assert len(polls) == seen
+    console.close()

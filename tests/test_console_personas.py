@@ -1,0 +1,174 @@
+"""The console's personas in real Chromium: find, write, delete, import, export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, expect
+from redis import Redis
+
+from tests.conftest import Gateway, RedisServer, Show
+from tests.console_page import ConsolePage
+from tests.fake_engine import Script, sent
+from tests.http import call, put_persona
+
+pytestmark = pytest.mark.program
+
+
+def ids(console: ConsolePage) -> Locator:
+    return console.page.get_by_role("radiogroup", name="Answer for").get_by_role("radio")
+
+
+def editor(console: ConsolePage) -> Locator:
+    return console.page.get_by_role("dialog", name="persona")
+
+
+def upload(console: ConsolePage, *lines: str) -> None:
+    file = {
+        "name": "p.jsonl",
+        "mimeType": "application/x-ndjson",
+        "buffer": "\n".join(lines).encode(),
+    }
+    console.page.get_by_label("JSONL file of personas").set_input_files(file)
+
+
+def test_a_persona_is_written_used_changed_and_deleted(
+    console: ConsolePage, gateway: Gateway, script: Script
+) -> None:
+    page = console.page
+    page.get_by_role("button", name="New", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Id").fill("ada")
+    dialog.get_by_label("What is known").fill("Ada is vegan.\nShe lives in Lisbon.")
+    dialog.get_by_label("Attributes").fill('age: 36\nis_new: true\ncity: Lisbon\nflat: "7"')
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_label("Chosen persona")).to_contain_text("Ada is vegan.")
+    expect(ids(console)).to_have_count(2)
+    stored = call(gateway.url, "/v1/personas/ada").json
+    assert stored["attributes"] == {"age": 36, "is_new": True, "city": "Lisbon", "flat": "7"}
+    console.asked()
+    assert "Ada is vegan.\nShe lives in Lisbon." in sent(script)["messages"][0]["content"]
+    page.get_by_role("button", name="Edit").click()
+    dialog.get_by_label("What is known").fill("Ada is a cook.")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_label("Chosen persona")).to_contain_text("Version 2")
+    changed = call(gateway.url, "/v1/personas/ada").json
+    assert (changed["text"], changed["attributes"]) == ("Ada is a cook.", stored["attributes"])
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Keep").click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_label("Chosen persona")).to_be_hidden()
+    expect(page.get_by_text("For nobody in particular")).to_be_visible()
+    assert call(gateway.url, "/v1/personas/ada").status == 404
+
+
+def test_what_is_refused_stays_in_the_editor(console: ConsolePage) -> None:
+    console.page.get_by_role("button", name="New", exact=True).click()
+    dialog = console.page.get_by_role("dialog")
+    dialog.get_by_label("Id").fill("a b")
+    dialog.get_by_label("What is known").fill("x")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("persona_id must be 1 to 128 of")
+    dialog.get_by_label("Id").fill("ab")
+    dialog.get_by_label("Attributes").fill("age: 36\nnonsense")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).to_have_text("Attributes, line 2: write it as name: value.")
+    expect(dialog.get_by_label("What is known")).to_have_value("x")
+
+
+def test_attributes_survive_being_shown_and_read(console: ConsolePage) -> None:
+    """Whatever names and values a persona has, an editor that is saved unchanged changes none."""
+    attributes = {
+        "a": 1,
+        "b": 1.5,
+        "c": True,
+        "d": "true",
+        "e": "1",
+        "f": " padded ",
+        "g": '"quoted"',
+        "with: colon": "x: y",
+        '"name"': "null",
+        "h": "{}",
+        "i": "two\nlines",
+        "j": "é",
+    }
+    text = json.dumps(attributes)
+    assert console.call("/console/attributes.js", f"m.read(m.write({text}))") == attributes
+
+
+def test_the_first_visitor_is_offered_an_example(console: ConsolePage) -> None:
+    console.page.get_by_role("button", name="Add Ada, an example").click()
+    expect(console.page.get_by_label("Chosen persona")).to_contain_text("vegan cook")
+    expect(console.page.get_by_text("For ada")).to_be_visible()
+
+
+def test_any_number_of_personas_is_paged_and_found(show: Show, gateway: Gateway) -> None:
+    for number in range(120):
+        put_persona(gateway.url, f"user-{number:03}", "x")
+    put_persona(gateway.url, "zoe", "x")
+    console = show(gateway.url)
+    expect(ids(console)).to_have_count(51)
+    for count in (101, 122):
+        console.page.get_by_role("button", name="Show more").click()
+        expect(ids(console)).to_have_count(count)
+    expect(console.page.get_by_role("button", name="Show more")).to_be_hidden()
+    search = console.page.get_by_label("Find a persona")
+    for prefix, count in (("user-01", 11), ("zoe", 2), ("zoey", 1), ("user-", 51), ("", 51)):
+        search.fill(prefix)
+        expect(ids(console)).to_have_count(count)
+    search.fill("a b")
+    expect(console.page.locator("#personas-note")).to_contain_text("Ids hold letters")
+
+
+def test_a_search_begins_right_before_its_prefix(show: Show, gateway: Gateway) -> None:
+    """Of ids in byte order, none that begins so is skipped: not the shortest, not the first."""
+    for persona_id in ("a", "a+", "a+~", "a.", "b", "A", "~", "~~", "+", "++"):
+        put_persona(gateway.url, persona_id, "x")
+    console = show(gateway.url)
+    for prefix, found in (("a", 4), ("a+", 2), ("+", 2), ("~", 2), ("b", 1), ("B", 0)):
+        console.page.get_by_label("Find a persona").fill(prefix)
+        expect(ids(console)).to_have_count(found + 1)
+
+
+def test_import_goes_on_past_bad_lines_and_names_them(
+    console: ConsolePage, gateway: Gateway
+) -> None:
+    good = [json.dumps({"id": f"u{n}", "text": "x", "attributes": {"n": n}}) for n in range(30)]
+    upload(console, *good, "", "{nonsense", '{"text": "no id"}', '{"id": "v", "text": ""}')
+    progress = console.page.locator("#transfer")
+    expect(progress.get_by_role("status")).to_have_text("30 imported, 3 refused.")
+    for line in ("Line 32: not JSON", 'Line 33: "id" is missing', "Line 34: Not accepted"):
+        expect(progress).to_contain_text(line)
+    expect(ids(console)).to_have_count(31)
+    assert call(gateway.url, "/v1/personas/u7").json["attributes"] == {"n": 7}
+
+
+def test_what_is_exported_can_be_imported(
+    show: Show, gateway: Gateway, redis: Redis, tmp_path: Path
+) -> None:
+    personas = {f"p{n:02}": {"text": f"Line\n{n} é", "attributes": {"n": n}} for n in range(20)}
+    for persona_id, fields in personas.items():
+        put_persona(gateway.url, persona_id, **fields)
+    console = show(gateway.url)
+    with console.page.expect_download() as waiting:
+        console.page.get_by_role("button", name="Export").click()
+    waiting.value.save_as(tmp_path / "all.jsonl")
+    text = (tmp_path / "all.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert lines == [{"id": persona_id, **fields} for persona_id, fields in personas.items()]
+    redis.flushall()
+    upload(console, text)
+    expect(console.page.locator("#transfer")).to_contain_text("20 imported.")
+    assert redis.dbsize() > 0
+
+
+def test_an_import_can_be_stopped(console: ConsolePage, redis_server: RedisServer) -> None:
+    upload(console, *[json.dumps({"id": f"u{n}", "text": "x"}) for n in range(20_000)])
+    progress = console.page.locator("#transfer")
+    expect(progress).to_contain_text("imported")
+    progress.get_by_role("button", name="Stop").click()
+    expect(progress.get_by_role("status")).to_contain_text("; stopped.")
+    expect(progress.get_by_role("button", name="Stop")).to_be_hidden()
