@@ -26,7 +26,7 @@ from app.key_routes import router as key_router
 from app.key_schemas import KeyBody
 from app.keys import MAX_KEYS, KeyRing
 from app.limits import Edge
-from app.metrics import Metrics, Rejection
+from app.metrics import Dependency, Metrics, Rejection
 from app.parts import Parts
 from app.persona_routes import router as persona_router
 from app.personas import PersonaCache
@@ -82,13 +82,9 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
         max_entries=settings.persona_cache_entries,
         life_s=settings.persona_cache_s,
     )
+
     ring = KeyRing(store.keys, max_entries=MAX_KEYS, life_s=settings.key_cache_s)
 
-    async def ping_gate() -> None:
-        if not (await served.look()).has_gate:
-            raise EngineUnavailable("the engine has no PersonaDual gate")
-
-    pings = {"redis": store.ping, "engine": engine.ping, "gate": ping_gate}
     policies = Policies(settings, metrics)
     shadows = open_shadows(settings, engine, metrics)
     chat = Chat(engine, served, personas, policies, metrics, settings, shadows)
@@ -99,15 +95,30 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
         when_away=settings.limits_when_store_away,
         lease_s=settings.slot_lease_s,
     )
-    readiness = Readiness(pings)
+    readiness = _readiness(engine, served, store, metrics)
     parts = Parts(settings, chat, served, store, personas, ring, door, quota, metrics, readiness)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        with _reloading(settings, policies):
+            with contextlib.suppress(EngineError):
+                # So that a missing gate stands in the log; the engine may come later.
+                await served.get()
+            await door.look()
+            works = (store.listen(personas, ring), quota.keep(), readiness.watch())
+            tasks = [asyncio.create_task(work) for work in works]
+            yield
+        if shadows is not None:
+            await shadows.close()
+        await engine.close()
+        await store.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # FastAPI's own page loads its script from a public network.
     app = FastAPIOffline(
-        title="PersonaDual",
-        lifespan=lambda _app: _alive(parts, engine, policies, shadows),
-        redoc_url=None,
-        static_url="/docs/static",
+        title="PersonaDual", lifespan=lifespan, redoc_url=None, static_url="/docs/static"
     )
     app.state.parts = parts
     app.include_router(busy)
@@ -122,26 +133,17 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     return app
 
 
-@contextlib.asynccontextmanager
-async def _alive(
-    parts: Parts, engine: Engine, policies: Policies, shadows: Shadows | None
-) -> AsyncIterator[None]:
-    """The gateway's life: what works beside the requests, and what is closed at the end."""
-    with _reloading(parts.settings, policies):
-        with contextlib.suppress(EngineError):
-            # So that a missing gate stands in the log; the engine may come later.
-            await parts.served.get()
-        await parts.door.look()
-        works = (parts.store.listen(parts.personas, parts.ring), parts.quota.keep())
-        tasks = [asyncio.create_task(work) for work in works]
-        yield
-    if shadows is not None:
-        await shadows.close()
-    await engine.close()
-    await parts.store.close()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+def _readiness(engine: Engine, served: ServedModel, store: Store, metrics: Metrics) -> Readiness:
+    async def ping_gate() -> None:
+        if not (await served.look()).has_gate:
+            raise EngineUnavailable("the engine has no PersonaDual gate")
+
+    pings = {
+        Dependency.REDIS: store.ping,
+        Dependency.ENGINE: engine.ping,
+        Dependency.GATE: ping_gate,
+    }
+    return Readiness(pings, metrics)
 
 
 @contextlib.contextmanager
