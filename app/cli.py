@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Iterator
 from importlib.metadata import entry_points, version
@@ -116,6 +117,49 @@ def _example(stack: Stack, auth: Auth) -> str:
         door=door,
         header=f" -H 'Authorization: Bearer {key}'" if stack.asks_keys else "",
     )
+
+
+@app.command()
+def gateway(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 8080,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Gateway processes.")] = 1,
+) -> None:
+    """Become the gateway alone, over PERSONADUAL_ENGINE_URL and PERSONADUAL_REDIS_URL."""
+    from app.serve import gateway as launcher
+
+    with reported():
+        read_settings()  # what is wrong with them is said in one line
+        folder = Path(tempfile.mkdtemp(prefix="personadual-"))
+        launcher.become(launcher.Listen(host, port, workers), folder)
+
+
+@app.command()
+def engine(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the engine.")] = 8000,
+    data: Annotated[Path, typer.Option(help="Folder of the default checkpoint.")] = Path(
+        ".personadual"
+    ),
+    model: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option(help="Checkpoint folder to load; without it Pocket is built and loaded."),
+    ] = None,
+    max_model_len: Annotated[
+        int, typer.Option(min=256, help="Longest context that the engine takes, in tokens.")
+    ] = 4096,
+    engine_option: Annotated[
+        list[str], typer.Option(help="Passed on to vLLM as it is; may be repeated.")
+    ] = [],  # noqa: B006 - typer copies it
+) -> None:
+    """Become the engine alone: vLLM with the gate. For engines apart from their gateway."""
+    from app.serve import engine as launcher
+
+    with reported():
+        folder = launcher.checkpoint(model, data)
+        launcher.become(
+            launcher.Launch(folder, port, max_model_len, host, options=tuple(engine_option))
+        )
 
 
 @model_app.command("build")

@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path
 
 from app.serve.child import Child
-from app.serve.preflight import engine_package, free_port
-from app.serve.stack import engine_command
+from app.serve.engine import Launch, engine_command, engine_package
+from app.serve.preflight import free_port
 from model.pocket import build as pocket
 
 CACHE = Path(__file__).parents[1] / ".personadual" / "models"
@@ -35,12 +35,11 @@ class RealEngine:
         self, checkpoint: Path, folder: Path, options: list[str], *, has_gate: bool = True
     ) -> None:
         port = free_port()
-        command, env = engine_command(
-            checkpoint, port, engine_package(), max_model_len=2048, has_gate=has_gate
-        )
+        launch = Launch(checkpoint, port, 2048, has_gate=has_gate, options=tuple(options))
+        command, env = engine_command(launch, engine_package())
         self.checkpoint = checkpoint
         self.url = f"http://127.0.0.1:{port}"
-        self.child = Child("engine", [*command, *options], env, folder / "engine.log")
+        self.child = Child("engine", command, env, folder / "engine.log")
 
     def start(self) -> None:
         self.child.start()

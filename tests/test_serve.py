@@ -21,7 +21,7 @@ from app.serve import preflight
 from app.serve.child import Child
 from app.serve.preflight import free_port
 from model.errors import StartFailed
-from tests.conftest import wait_until
+from tests.conftest import RedisServer, wait_until
 from tests.fake_engine import FakeEngine
 from tests.http import call, chat, put_persona
 
@@ -229,6 +229,64 @@ def test_a_service_that_is_not_there_is_one_clear_line(
 def test_a_folder_without_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
     line = refusal("--port", str(free_port()), "--data", str(tmp_path), "--model", str(tmp_path))
     assert "config.json" in line
+
+
+def test_the_engine_alone_takes_the_place_of_its_command(tmp_path: Path) -> None:
+    """`personadual engine` becomes vLLM, plug-ins and options included: the same process."""
+    program = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
+    program.parent.mkdir(parents=True)
+    for folder in list(program.parents)[:3]:
+        (folder / "__init__.py").touch()
+    program.write_text("import os, sys; print(os.getpid(), *sys.argv[1:])")
+    checkpoint = tmp_path / "mine"
+    checkpoint.mkdir()
+    (checkpoint / "config.json").write_text("{}")
+    options = ["--model", str(checkpoint), "--host", "0.0.0.0", "--engine-option=--max-num-seqs=3"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", "engine", *options],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    said, _ = process.communicate(timeout=60)
+    pid, *arguments = said.split()
+    assert int(pid) == process.pid
+    given = " ".join(arguments)
+    assert f"--host 0.0.0.0 --port 8000 --model {checkpoint} --served-model-name mine" in given
+    assert "--logits-processors model.gate:ModeGate" in given
+    assert "--reasoning-parser personadual" in given
+    assert given.endswith("--max-num-seqs=3")
+
+
+def test_the_gateway_alone_takes_the_place_of_its_command(
+    fake: FakeEngine, redis_server: RedisServer
+) -> None:
+    """`personadual gateway`: the same process, with as many workers as asked, ends at SIGTERM."""
+    fake.reset()
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", "gateway", "--port", str(port), "--workers", "2"],
+        env={
+            **os.environ,
+            "PERSONADUAL_ENGINE_URL": fake.url,
+            "PERSONADUAL_REDIS_URL": redis_server.url,
+        },
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: _is_ready(url), 30)
+        assert "uvicorn" in Path(f"/proc/{process.pid}/cmdline").read_text()
+        assert chat(url).json["choices"][0]["message"]["content"] == "Cook a stew."
+    finally:
+        process.terminate()
+    assert process.wait(timeout=30) in (0, -signal.SIGTERM)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return call(url, "/health/ready").status == 200
+    except OSError:
+        return False
 
 
 def test_a_malformed_card_is_one_clear_line(tmp_path: Path) -> None:

