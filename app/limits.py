@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.chat import Stopwatch
 from app.errors import to_http
-from app.metrics import Metrics, Rejection, Route
+from app.metrics import Metrics, PersonaWrite, Rejection, Route
 from app.quota import Lease
 from model.errors import PersonaDualError, TooLarge
 
@@ -37,6 +37,12 @@ _ROUTES = (
     ("/health", Route.HEALTH),
     ("/metrics", Route.METRICS),
 )
+_WRITES = {
+    "PUT": PersonaWrite.PUT,
+    "PATCH": PersonaWrite.PATCH,
+    "DELETE": PersonaWrite.DELETE,
+    "POST": PersonaWrite.IMPORT,
+}
 
 
 def route_of(path: str) -> Route:
@@ -65,6 +71,7 @@ class Edge:
         scope = _as_routed(scope)
         headers = dict(scope["headers"])
         request_id = _request_id(headers.get(b"x-request-id"))
+        route = route_of(scope["path"])
         status = NOT_ANSWERED
 
         async def end_lease(tokens: int) -> None:
@@ -76,7 +83,9 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                overhead_ms = f"{watch.own_s * 1000:.2f}".encode()
+                own_s = watch.own_s
+                self._time(route, own_s)
+                overhead_ms = f"{own_s * 1000:.2f}".encode()
                 message["headers"] = [
                     *message.get("headers", ()),
                     (b"x-request-id", request_id),
@@ -103,8 +112,16 @@ class Edge:
             finally:
                 # Still there where the caller left: what it was sent, and a guess at its prompt.
                 await end_lease(watch.streamed + body.seen_bytes // BYTES_PER_TOKEN)
-                route = route_of(scope["path"])
-                self._metrics.requests(route, str(status)).inc()
+                self._count(route, status, scope["method"])
+
+    def _time(self, route: Route, own_s: float) -> None:
+        if route is Route.CHAT:
+            self._metrics.overhead_seconds.observe(own_s)
+
+    def _count(self, route: Route, status: int, method: str) -> None:
+        self._metrics.requests(route, str(status)).inc()
+        if route is Route.PERSONAS and status < 400 and method in _WRITES:
+            self._metrics.persona_writes(_WRITES[method]).inc()
 
     async def _refuse(self, body: _Body, scope: Scope, send: Send) -> None:
         await body.drain()

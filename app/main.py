@@ -26,7 +26,7 @@ from app.key_routes import router as key_router
 from app.key_schemas import KeyBody
 from app.keys import MAX_KEYS, KeyRing
 from app.limits import Edge
-from app.metrics import Metrics, Rejection
+from app.metrics import Dependency, Metrics, Rejection
 from app.parts import Parts
 from app.persona_routes import router as persona_router
 from app.personas import PersonaCache
@@ -84,11 +84,6 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     )
     ring = KeyRing(store.keys, max_entries=MAX_KEYS, life_s=settings.key_cache_s)
 
-    async def ping_gate() -> None:
-        if not (await served.look()).has_gate:
-            raise EngineUnavailable("the engine has no PersonaDual gate")
-
-    pings = {"redis": store.ping, "engine": engine.ping, "gate": ping_gate}
     policies = Policies(settings, metrics)
     shadows = open_shadows(settings, engine, metrics)
     chat = Chat(engine, served, personas, policies, metrics, settings, shadows)
@@ -99,7 +94,7 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
         when_away=settings.limits_when_store_away,
         lease_s=settings.slot_lease_s,
     )
-    readiness = Readiness(pings)
+    readiness = _readiness(engine, served, store, metrics)
     parts = Parts(settings, chat, served, store, personas, ring, door, quota, metrics, readiness)
 
     # FastAPI's own page loads its script from a public network.
@@ -132,8 +127,11 @@ async def _alive(
             # So that a missing gate stands in the log; the engine may come later.
             await parts.served.get()
         await parts.door.look()
-        works = (parts.store.listen(parts.personas, parts.ring), parts.quota.keep())
-        tasks = [asyncio.create_task(work) for work in works]
+        tasks = [
+            asyncio.create_task(parts.store.listen(parts.personas, parts.ring)),
+            asyncio.create_task(parts.quota.keep()),
+            asyncio.create_task(parts.readiness.watch()),
+        ]
         yield
     if shadows is not None:
         await shadows.close()
@@ -142,6 +140,19 @@ async def _alive(
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _readiness(engine: Engine, served: ServedModel, store: Store, metrics: Metrics) -> Readiness:
+    async def ping_gate() -> None:
+        if not (await served.look()).has_gate:
+            raise EngineUnavailable("the engine has no PersonaDual gate")
+
+    pings = {
+        Dependency.REDIS: store.ping,
+        Dependency.ENGINE: engine.ping,
+        Dependency.GATE: ping_gate,
+    }
+    return Readiness(pings, metrics)
 
 
 @contextlib.contextmanager

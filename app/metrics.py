@@ -11,6 +11,7 @@ from contextlib import suppress
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -30,6 +31,7 @@ from model.persona import PersonaStatus
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _TOKEN_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_OVERHEAD_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _LOOKUP_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 _PROBABILITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 
@@ -101,6 +103,23 @@ class PolicyOutcome(StrEnum):
     REFUSED = "refused"  # it is invalid: the one before stays in force
 
 
+class PersonaWrite(StrEnum):
+    """How personas were changed."""
+
+    PUT = "put"
+    PATCH = "patch"
+    DELETE = "delete"
+    IMPORT = "import"
+
+
+class Dependency(StrEnum):
+    """What an answer needs."""
+
+    REDIS = "redis"
+    ENGINE = "engine"
+    GATE = "gate"
+
+
 class TokenKind(StrEnum):
     PROMPT = "prompt"
     COMPLETION = "completion"
@@ -133,11 +152,16 @@ class Metrics:
             "first_token_seconds", "From a chat request to its first text.", "mode", _TOKEN_SECONDS
         )
         self.first_token_seconds = cache(first.labels)
+        self.overhead_seconds = self._histogram(
+            "overhead_seconds", "Own time until a chat answer begins.", "", _OVERHEAD_SECONDS
+        )
         lookups = self._counter("persona_lookups", "Persona lookups.", "outcome")
         self.persona_lookups = cache(lookups.labels)
         self.persona_lookup_seconds = self._histogram(
             "persona_lookup_seconds", "Time of a persona lookup.", "", _LOOKUP_SECONDS
         )
+        writes = self._counter("persona_writes", "Requests that changed personas.", "operation")
+        self.persona_writes = cache(writes.labels)
         self._token = cache(
             self._counter("tokens", "Tokens that the engine counted.", "mode kind").labels
         )
@@ -154,11 +178,9 @@ class Metrics:
             "shadow", "Answers drawn to be compared with one without the persona.", "outcome"
         )
         self.shadows = cache(shadows.labels)
-        self.inflight = Gauge(
-            "personadual_inflight",
-            "Requests being answered now.",
-            registry=self.registry,
-            multiprocess_mode="livesum",
+        self.inflight = self._gauge("inflight", "Requests being answered now.", "", "livesum")
+        self._dependency_up = self._gauge(
+            "dependency_up", "Whether it answered when last asked.", "dependency", "livemin"
         )
         self._start_at_zero()
 
@@ -169,6 +191,9 @@ class Metrics:
         self._decision(decision.mode, decision.source, status).inc()
         if decision.probability is not None:
             self.mode_probability.observe(decision.probability)
+
+    def tell_dependency(self, dependency: Dependency, *, is_up: bool) -> None:
+        self._dependency_up.labels(dependency).set(is_up)
 
     def count_tokens(self, mode: Mode | None, prompt: int, completion: int) -> None:
         if mode is not None:
@@ -193,6 +218,17 @@ class Metrics:
             f"personadual_{name}_total", help_text, labels.split(), registry=self.registry
         )
 
+    def _gauge(
+        self, name: str, help_text: str, labels: str, over_workers: Literal["livesum", "livemin"]
+    ) -> Gauge:
+        return Gauge(
+            f"personadual_{name}",
+            help_text,
+            labels.split(),
+            registry=self.registry,
+            multiprocess_mode=over_workers,
+        )
+
     def _histogram(
         self, name: str, help_text: str, labels: str, buckets: tuple[float, ...]
     ) -> Histogram:
@@ -212,6 +248,8 @@ class Metrics:
             self.limit_checks(check)
         for result in PolicyOutcome:
             self.policy_reloads(result)
+        for operation in PersonaWrite:
+            self.persona_writes(operation)
         for reason in Rejection:
             self.rejected(reason)
         for shadow in ShadowOutcome:

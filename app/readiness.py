@@ -1,26 +1,40 @@
-"""Readiness: a loop over named pings. Who opens a resource registers its ping."""
+"""Readiness: a loop over pings, one of each dependency; asked for, and watched for the metrics."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+from app.metrics import Dependency, Metrics
 from model.errors import PersonaDualError
 
 Ping = Callable[[], Awaitable[None]]
+OK = "ok"
 LIMIT_S = 5.0
+WATCH_S = 15.0
+"""How old what the metrics say of a dependency may be."""
 
 
 class Readiness:
     """Asks everything that an answer needs, all at once."""
 
-    def __init__(self, pings: Mapping[str, Ping]) -> None:
+    def __init__(self, pings: Mapping[Dependency, Ping], metrics: Metrics) -> None:
         self._pings = dict(pings)
+        self._metrics = metrics
 
     async def report(self) -> dict[str, str]:
         """`ok` or the reason, by name."""
         states = await asyncio.gather(*map(_state, self._pings.values()))
-        return dict(zip(self._pings, states, strict=True))
+        report = dict(zip(self._pings, states, strict=True))
+        for dependency, state in report.items():
+            self._metrics.tell_dependency(dependency, is_up=state == OK)
+        return {dependency.value: state for dependency, state in report.items()}
+
+    async def watch(self) -> None:
+        """Keep the metrics true, until cancelled."""
+        while True:
+            await self.report()
+            await asyncio.sleep(WATCH_S)
 
 
 async def _state(ping: Ping) -> str:
@@ -31,4 +45,4 @@ async def _state(ping: Ping) -> str:
         return error.message
     except TimeoutError:
         return f"no answer within {LIMIT_S:.0f} s"
-    return "ok"
+    return OK

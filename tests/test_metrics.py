@@ -24,8 +24,11 @@ NAMES = {
     "requests_total": {"route", "status"},
     "request_seconds": {"mode"},
     "first_token_seconds": {"mode"},
+    "overhead_seconds": set(),
+    "dependency_up": {"dependency"},
     "persona_lookups_total": {"outcome"},
     "persona_lookup_seconds": set(),
+    "persona_writes_total": {"operation"},
     "tokens_total": {"mode", "kind"},
     "untagged_replies_total": set(),
     "rejected_total": {"reason"},
@@ -97,6 +100,37 @@ def test_rejections_are_counted_by_reason(gateway: Gateway) -> None:
     for reason in ("invalid", "unknown_model", "too_large"):
         assert value(text, f'personadual_rejected_total{{reason="{reason}"}}') == 1
     assert value(text, 'personadual_requests_total{route="chat",status="413"}') == 1
+
+
+def test_writes_of_personas_are_counted_when_they_succeed(gateway: Gateway) -> None:
+    put_persona(gateway.url, "ada", "x")
+    call(gateway.url, "/v1/personas/ada", {"text": ""}, method="PUT")
+    call(gateway.url, "/v1/personas/ada")
+    call(gateway.url, "/v1/personas/ada", method="DELETE")
+    call(gateway.url, "/v1/personas/ada", method="DELETE")
+    text = scrape(gateway)
+    for operation in ("put", "delete"):
+        assert value(text, f'personadual_persona_writes_total{{operation="{operation}"}}') == 1
+
+
+def test_what_is_away_is_told(gateway: Gateway, script: Script) -> None:
+    """An engine without the gate is up; the gate is not."""
+    script.has_gate = False
+    assert call(gateway.url, "/health/ready").status == 503
+    text = scrape(gateway)
+    for dependency, up in (("redis", 1), ("engine", 1), ("gate", 0)):
+        assert value(text, f'personadual_dependency_up{{dependency="{dependency}"}}') == up
+
+
+def test_the_gateways_own_time_leaves_the_engines_out(gateway: Gateway, script: Script) -> None:
+    """Twelve tokens of 20 ms are the engine's; one observation a chat request, none elsewhere."""
+    script.delay_s = 0.02
+    chat(gateway.url)
+    call(gateway.url, "/v1/models")
+    text = scrape(gateway)
+    assert value(text, "personadual_overhead_seconds_count") == 1
+    assert value(text, "personadual_overhead_seconds_sum") < 0.1
+    assert value(text, 'personadual_request_seconds_sum{mode="general"}') > 0.1
 
 
 def test_labels_are_few_whatever_is_asked_for() -> None:
