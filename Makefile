@@ -7,11 +7,11 @@ DEVICE ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/n
 LOCK := requirements/$(DEVICE).lock
 ARGS ?=
 
-.PHONY: help serve test check install format lock clean pocket
+.PHONY: help serve test check install format lock clean pocket dashboards images-check
 .DEFAULT_GOAL := help
 
 help:  ## Show this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 21
 
 serve: $(VENV)/installed  ## Start Redis, engine and gateway; ARGS="--port 9000" and the like are passed on
 	@$(BIN)/personadual serve $(ARGS)
@@ -19,11 +19,11 @@ serve: $(VENV)/installed  ## Start Redis, engine and gateway; ARGS="--port 9000"
 test: $(VENV)/installed  ## Run all tests; ARGS="-k reply" and the like are passed on
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/installed  ## Format, lint, types, layers
+check: $(VENV)/installed  ## Format, lint, types, layers, Compose files and Dockerfiles
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/test_layers.py
+	@$(BIN)/python -m pytest -q tests/test_layers.py tests/test_compose.py
 
 format: $(VENV)/installed  ## Format and mend what ruff can
 	@$(BIN)/ruff format .
@@ -53,12 +53,20 @@ pocket: $(VENV)/installed  ## Train Pocket anew, from its data to its adapter; g
 	@cp runs/pocket-dual-grpo/adapter/adapter_* model/pocket/adapter/
 	@cp runs/pocket/personadual.json runs/pocket-dual-grpo/run.md runs/pocket-dual-grpo/*.png model/pocket/
 
+dashboards: $(VENV)/installed  ## Write Grafana's boards anew from their source
+	@$(BIN)/python -m docker.grafana
+
+images-check: $(VENV)/installed  ## Build the images and ask the gateway's; ARGS="engine training" are large
+	@$(BIN)/python -m docker.check $(ARGS)
+
 UV_LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
 
-lock:  ## Write both locks anew (needs uv); the CPU one is the list in cpu.in, which pip installs as it is
+lock:  ## Write the locks anew (needs uv); the CPU one is the list in cpu.in, which pip installs as it is
 	@{ cat requirements/head.txt; $(UV_LOCK) --no-deps requirements/cpu.in; } > requirements/cpu.lock
 	@{ echo "# Locked set for the CUDA engine and for development: CPython 3.11, Linux x86-64. \`make lock\` writes it."; \
 	  $(UV_LOCK) --python-platform x86_64-manylinux_2_28 --overrides requirements/overrides.txt pyproject.toml --extra engine-cuda --extra train --extra data --extra dev; } > requirements/cuda.lock
+	@$(UV_LOCK) --constraint requirements/cpu.in pyproject.toml requirements/gateway.in > requirements/gateway.lock
+	@$(UV_LOCK) --constraint requirements/cpu.in requirements/router.in > requirements/router.lock
 
 clean:  ## Remove the environment and what tests and builds left
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist

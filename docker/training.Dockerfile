@@ -1,0 +1,34 @@
+# Training and evaluation: `cpu` for Pocket, `--build-arg DEVICE=cuda` for real backbones.
+FROM python:3.11-slim-bookworm AS build
+ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS
+ARG DEVICE=cpu
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+RUN python3 -m venv --without-pip /opt/personadual
+COPY requirements/${DEVICE}.lock requirements/
+RUN python3 -m pip --python /opt/personadual install --require-hashes --no-deps -r requirements/${DEVICE}.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY app app
+COPY model model
+COPY training training
+RUN python3 -m pip --python /opt/personadual install --no-deps --no-build-isolation .
+
+FROM python:3.11-slim-bookworm
+ARG DEVICE=cpu
+# Triton compiles a small C module on its first use of a GPU.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libnuma1 \
+    && if [ "$DEVICE" = cuda ]; then apt-get install --yes --no-install-recommends gcc libc6-dev; fi \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --home-dir /var/lib/personadual --create-home personadual
+COPY --from=build /opt/personadual /opt/personadual
+ENV PATH=/opt/personadual/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+WORKDIR /var/lib/personadual
+# Their paths are relative to the folder in which a training stands.
+COPY configs configs
+COPY training/pocket/data training/pocket/data
+RUN mkdir .personadual runs
+ENTRYPOINT ["personadual"]
+CMD ["train", "--help"]
