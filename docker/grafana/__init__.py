@@ -1,0 +1,1 @@
+"""Grafana's dashboards: written here, generated into `dashboards/` by `make dashboards`."""
