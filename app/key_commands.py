@@ -16,7 +16,6 @@ from rich.table import Table
 from app.errors import from_validation
 from app.key_schemas import KeyBody, KeyMade, KeyOut
 from app.keys import ApiKey, KeyStore, Role, make_key
-from app.redis_store import RedisStore
 from app.serve.whereabouts import redis_url
 from app.settings import Settings, read_settings
 from model.console import console, errors, reported
@@ -153,6 +152,8 @@ def _ask(settings: Settings, data: Path, question: Callable[[KeyStore], Awaitabl
 
     async def ask() -> T:
         url = redis_url(settings, data)
+        from app.redis_store import RedisStore  # here, so that help answers at once
+
         store = RedisStore(url, timeout_s=ANSWER_S, retry_s=ANSWER_S)
         try:
             return await question(store.keys)

@@ -82,7 +82,6 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
         max_entries=settings.persona_cache_entries,
         life_s=settings.persona_cache_s,
     )
-
     ring = KeyRing(store.keys, max_entries=MAX_KEYS, life_s=settings.key_cache_s)
 
     policies = Policies(settings, metrics)
@@ -98,27 +97,12 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     readiness = _readiness(engine, served, store, metrics)
     parts = Parts(settings, chat, served, store, personas, ring, door, quota, metrics, readiness)
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        with _reloading(settings, policies):
-            with contextlib.suppress(EngineError):
-                # So that a missing gate stands in the log; the engine may come later.
-                await served.get()
-            await door.look()
-            works = (store.listen(personas, ring), quota.keep(), readiness.watch())
-            tasks = [asyncio.create_task(work) for work in works]
-            yield
-        if shadows is not None:
-            await shadows.close()
-        await engine.close()
-        await store.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     # FastAPI's own page loads its script from a public network.
     app = FastAPIOffline(
-        title="PersonaDual", lifespan=lifespan, redoc_url=None, static_url="/docs/static"
+        title="PersonaDual",
+        lifespan=lambda _app: _alive(parts, engine, policies, shadows),
+        redoc_url=None,
+        static_url="/docs/static",
     )
     app.state.parts = parts
     app.include_router(busy)
@@ -131,6 +115,31 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     _handle_errors(app, metrics)
     _document(app)
     return app
+
+
+@contextlib.asynccontextmanager
+async def _alive(
+    parts: Parts, engine: Engine, policies: Policies, shadows: Shadows | None
+) -> AsyncIterator[None]:
+    """The gateway's life: what works beside the requests, and what is closed at the end."""
+    with _reloading(parts.settings, policies):
+        with contextlib.suppress(EngineError):
+            # So that a missing gate stands in the log; the engine may come later.
+            await parts.served.get()
+        await parts.door.look()
+        tasks = [
+            asyncio.create_task(parts.store.listen(parts.personas, parts.ring)),
+            asyncio.create_task(parts.quota.keep()),
+            asyncio.create_task(parts.readiness.watch()),
+        ]
+        yield
+    if shadows is not None:
+        await shadows.close()
+    await engine.close()
+    await parts.store.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _readiness(engine: Engine, served: ServedModel, store: Store, metrics: Metrics) -> Readiness:
