@@ -62,6 +62,7 @@ images-check: $(VENV)/installed  ## Build the images and ask the gateway's; ARGS
 UV_LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
 
 lock:  ## Write the locks anew (needs uv); the CPU one is the list in cpu.in, which pip installs as it is
+	@command -v uv >/dev/null || { echo "make: uv is not there; pip install uv"; exit 1; }
 	@{ cat requirements/head.txt; $(UV_LOCK) --no-deps requirements/cpu.in; } > requirements/cpu.lock
 	@{ echo "# Locked set for the CUDA engine and for development: CPython 3.11, Linux x86-64. \`make lock\` writes it."; \
 	  $(UV_LOCK) --python-platform x86_64-manylinux_2_28 --overrides requirements/overrides.txt pyproject.toml --extra engine-cuda --extra train --extra data --extra dev; } > requirements/cuda.lock
