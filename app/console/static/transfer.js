@@ -48,6 +48,7 @@ async function forEach(items, signal, work) {
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  await source.return?.();
 }
 
 /** The lines of a file with their numbers, and how much of it has been read. */
@@ -79,6 +80,9 @@ function parse(line) {
   return persona;
 }
 
+/** Whether the next line would fare no better: nobody answers, or nobody may. */
+const isOfAll = ({ status }) => status === 0 || status === 401 || status === 403 || status >= 500;
+
 /** Put every persona of the file; a line that is refused is named, and the others go on. */
 export async function importFile(file) {
   const progress = new Progress();
@@ -92,7 +96,7 @@ export async function importFile(file) {
     } catch (problem) {
       if (signal.aborted) return;
       progress.fail(`Line ${number}: ${problem.message}`);
-      if (problem.status === 401 || problem.retryS === 0 && problem.status === 0) progress.abort.abort();
+      if (isOfAll(problem)) progress.abort.abort();
     }
     progress.show(`${written} imported`, share);
   });
