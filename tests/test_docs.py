@@ -50,6 +50,14 @@ def test_headers_and_commands_are_documented() -> None:
         assert f"personadual {command}" in README
 
 
+@pytest.mark.parametrize(
+    "name", re.findall(r"`(test_\w+\.py::\w+)`", (ROOT / "docs" / "security.md").read_text())
+)
+def test_what_the_review_of_security_claims_has_its_test(name: str) -> None:
+    file, _, function = name.partition("::")
+    assert f"def {function}(" in (ROOT / "tests" / file).read_text()
+
+
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!http|#)([^)#]+)", README):
         assert (ROOT / target).exists(), target
