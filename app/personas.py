@@ -57,7 +57,7 @@ class PersonaStore(Protocol):
         """Write, count the version up and tell all gateways; return what is stored now."""
         ...
 
-    async def put_many(self, tenant: str, entries: Sequence[Entry]) -> list[Persona]:
+    async def put_many(self, tenant: str, entries: Sequence[Entry]) -> None:
         """`put` for each, in one step and one round trip: keep them to some hundred."""
         ...
 

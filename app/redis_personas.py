@@ -61,6 +61,17 @@ _CHANGE = (
     + _WRITE
     + "return write(KEYS[2], ARGV[3], ARGV[4], ARGV[5])"
 )
+# One step, so that a persona that is put meanwhile keeps its place in the index.
+_DROP_EXPIRED = """
+local stale = {}
+for n = 2, #KEYS do
+  if redis.call('EXISTS', KEYS[n]) == 0 then
+    redis.call('ZREM', KEYS[1], ARGV[n - 1])
+    stale[#stale + 1] = ARGV[n - 1]
+  end
+end
+return stale
+"""
 _DELETE = """
 local gone = redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
@@ -70,30 +81,33 @@ return gone
 
 
 class RedisPersonas:
-    """`app.personas.PersonaStore` over a link to Redis."""
+    """`app.personas.PersonaStore` over two links to Redis: a patient one for many at once."""
 
-    def __init__(self, link: RedisLink) -> None:
-        self._guarded = link.guarded
-        self._redis = link.redis
+    def __init__(self, link: RedisLink, bulk: RedisLink) -> None:
+        self._link = link
+        self._bulk = bulk
 
     async def get(self, key: Key) -> Persona | None:
-        async with self._guarded():
-            raw = await self._redis.get(_value_key(key))
+        async with self._link.guarded():
+            raw = await self._link.redis.get(_value_key(key))
         return None if raw is None else _decode(cast("bytes", raw))
 
     async def put(self, key: Key, persona: Persona, ttl_s: int | None) -> Persona:
-        [written] = await self.put_many(key[0], [Entry(key[1], persona, ttl_s)])
+        [written] = await self._put(self._link, key[0], [Entry(key[1], persona, ttl_s)])
         return written
 
-    async def put_many(self, tenant: str, entries: Sequence[Entry]) -> list[Persona]:
+    async def put_many(self, tenant: str, entries: Sequence[Entry]) -> None:
+        await self._put(self._bulk, tenant, entries)
+
+    async def _put(self, link: RedisLink, tenant: str, entries: Sequence[Entry]) -> list[Persona]:
         updated_at = _now()
         arguments: list[str | bytes] = []
         for entry in entries:
             content = _content(entry.persona, updated_at)
             arguments += (str(entry.ttl_s or 0), content, entry.id)
         ids = [entry.id for entry in entries]
-        async with self._guarded():
-            versions = await self._redis.eval(
+        async with link.guarded():
+            versions = await link.redis.eval(
                 _PUT,
                 1 + len(ids),
                 _index_key(tenant),
@@ -111,13 +125,13 @@ class RedisPersonas:
         self, key: Key, edit: Callable[[Persona], Persona], ttl_s: int | Keep | None
     ) -> Persona | None:
         for _ in range(MAX_RACES):
-            async with self._guarded():
-                raw = cast("bytes | None", await self._redis.get(_value_key(key)))
+            async with self._link.guarded():
+                raw = cast("bytes | None", await self._link.redis.get(_value_key(key)))
             if raw is None:
                 return None
             persona, updated_at = edit(_decode(raw)), _now()
-            async with self._guarded():
-                version = await self._redis.eval(
+            async with self._link.guarded():
+                version = await self._link.redis.eval(
                     _CHANGE,
                     2,
                     _index_key(key[0]),
@@ -134,8 +148,8 @@ class RedisPersonas:
         raise StoreUnavailable("the persona is being written all the time; try again")
 
     async def delete(self, key: Key) -> bool:
-        async with self._guarded():
-            gone = await self._redis.eval(
+        async with self._link.guarded():
+            gone = await self._link.redis.eval(
                 _DELETE,
                 2,
                 _value_key(key),
@@ -151,8 +165,8 @@ class RedisPersonas:
         ids: list[str] = []
         while True:
             start = f"({after}" if after else "-"
-            async with self._guarded():
-                raw = await self._redis.zrange(
+            async with self._bulk.guarded():
+                raw = await self._bulk.redis.zrange(
                     _index_key(tenant), start, "+", bylex=True, offset=0, num=limit + 1
                 )
                 found = [item.decode() for item in cast("list[bytes]", raw)]
@@ -171,8 +185,8 @@ class RedisPersonas:
         if not page.ids:
             return [], None
         keys = [_value_key((tenant, persona_id)) for persona_id in page.ids]
-        async with self._guarded():
-            pipeline = self._redis.pipeline(transaction=True)
+        async with self._bulk.guarded():
+            pipeline = self._bulk.redis.pipeline(transaction=True)
             pipeline.mget(keys)
             for key in keys:
                 pipeline.ttl(key)
@@ -187,13 +201,9 @@ class RedisPersonas:
     async def _drop_expired(self, tenant: str, ids: list[str]) -> set[str]:
         if not ids:
             return set()
-        kept = await self._redis.exists(*[_value_key((tenant, item)) for item in ids])
-        if kept == len(ids):
-            return set()
-        values = await self._redis.mget([_value_key((tenant, item)) for item in ids])
-        stale = {item for item, value in zip(ids, values, strict=True) if value is None}
-        await self._redis.zrem(_index_key(tenant), *stale)
-        return stale
+        keys = [_index_key(tenant), *(_value_key((tenant, item)) for item in ids)]
+        stale = await self._bulk.redis.eval(_DROP_EXPIRED, len(keys), *keys, *ids)
+        return {item.decode() for item in cast("list[bytes]", stale)}
 
 
 @dataclass(frozen=True, slots=True)
