@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.chat import Stopwatch
 from app.errors import to_http
+from app.jsonl import IMPORT_PATH
 from app.metrics import Metrics, PersonaWrite, Rejection, Route
 from app.quota import Lease
 from model.errors import PersonaDualError, TooLarge
@@ -28,7 +29,6 @@ BYTES_PER_TOKEN = 4
 NOT_ANSWERED = 499
 """What counts for a caller who left before an answer began."""
 
-IMPORT_PATH = "/v1/personas/import"
 _ROUTES = (
     ("/v1/chat/completions", Route.CHAT),
     ("/v1/mode", Route.MODE),

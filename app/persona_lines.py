@@ -13,16 +13,13 @@ import orjson
 from pydantic import TypeAdapter
 
 from app.errors import to_http
+from app.jsonl import MAX_ERRORS, MAX_LINE_BYTES, LineSplitter
 from app.parts import parsed_object, validated
 from app.personas import Entry, PersonaCache, PersonaStore, Stored
 from app.schemas import ImportReport, LineError, PersonaLine
 from model.errors import InvalidRequest, StoreUnavailable
 from model.persona import Persona, check_id
 
-JSON_LINES = "application/x-ndjson"
-MAX_LINE_BYTES = 2_000_000
-"""The largest persona fits, with every character of it written as an escape."""
-MAX_ERRORS = 100
 # A batch is one script of Redis, which does nothing else meanwhile: some milliseconds.
 BATCH_LINES = 100
 BATCH_BYTES = 200_000
@@ -44,39 +41,6 @@ def check_new_id(persona_id: str, field_name: str) -> str:
             f"{field_name}: no persona can be called {persona_id}", field=field_name
         )
     return check_id(persona_id, field_name)
-
-
-class LineSplitter:
-    """Cuts a byte stream into lines. One that is over the limit comes as None; none of it stays."""
-
-    def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def feed(self, received: bytes) -> list[bytes | None]:
-        """The lines that end in what has been received."""
-        head, *tail = received.split(b"\n")
-        self._grow(head)
-        lines = []
-        for part in tail:
-            lines.append(self.end())
-            self._grow(part)
-        return lines
-
-    def end(self) -> bytes | None:
-        """The line that has been begun: the last one needs no line break."""
-        line = None if self._size > self._max_bytes else b"".join(self._parts)
-        self._parts.clear()
-        self._size = 0
-        return line
-
-    def _grow(self, part: bytes) -> None:
-        self._size += len(part)
-        if self._size > self._max_bytes:
-            self._parts.clear()
-        else:
-            self._parts.append(part)
 
 
 class Import:

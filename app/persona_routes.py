@@ -10,10 +10,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from app.auth import Caller
+from app.jsonl import EXPORT_PATH, IMPORT_PATH, JSON_LINES
 from app.keys import Role
 from app.leaving import EventStream
 from app.parts import Deps, caller_with, json_object, takes, validated
-from app.persona_lines import JSON_LINES, Import, check_new_id, open_export
+from app.persona_lines import Import, check_new_id, open_export
 from app.personas import Keep
 from app.schemas import (
     ImportReport,
@@ -81,7 +82,7 @@ async def patch_persona(
 
 
 # Before the route of an id, which these two words would be.
-@router.get("/v1/personas/export", response_class=Response, openapi_extra=_GIVES_LINES)
+@router.get(EXPORT_PATH, response_class=Response, openapi_extra=_GIVES_LINES)
 async def export_personas(
     parts: Deps,
     caller: Holder,
@@ -94,7 +95,7 @@ async def export_personas(
     return EventStream(lines, media_type=JSON_LINES)
 
 
-@router.post("/v1/personas/import", openapi_extra=takes(PersonaLine, JSON_LINES))
+@router.post(IMPORT_PATH, openapi_extra=takes(PersonaLine, JSON_LINES))
 async def import_personas(request: Request, parts: Deps, caller: Holder) -> ImportReport:
     """Write a persona per line. Lines that are wrong are reported and stop nothing."""
     work = Import(parts.store.personas, parts.personas, caller.tenant)

@@ -15,7 +15,7 @@ from redis import Redis
 from typer.testing import CliRunner
 
 from app.auth import Door, is_loopback
-from app.key_commands import key_app
+from app.commands.key import app as key_app
 from app.keys import KeyRing, Role, make_key
 from app.settings import Auth
 from model.errors import KeyRefused, RoleMissing, StoreUnavailable

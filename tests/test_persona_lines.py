@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis import Redis
 
-from app.persona_lines import MAX_ERRORS, MAX_LINE_BYTES, LineSplitter
+from app.jsonl import EXPORT_PATH as EXPORT
+from app.jsonl import IMPORT_PATH as IMPORT
+from app.jsonl import MAX_ERRORS, MAX_LINE_BYTES, LineSplitter
 from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script
 from tests.http import bearer, call, chat, put_persona
-
-IMPORT, EXPORT = "/v1/personas/import", "/v1/personas/export"
 
 
 def lines_of(*rows: Any) -> bytes:
