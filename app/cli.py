@@ -126,6 +126,7 @@ def gateway(
 ) -> None:
     """Become the gateway alone, over PERSONADUAL_ENGINE_URL and PERSONADUAL_REDIS_URL."""
     from app.serve import gateway as launcher
+    from app.settings import read_settings
 
     with reported():
         read_settings()  # what is wrong with them is said in one line

@@ -54,7 +54,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 class EventStream(Response):
-    """Server-sent events, sent until they end or their reader leaves.
+    """Server-sent events (or another stream of bytes), sent until they end or their reader leaves.
 
     `keep_alive_s`: silence after which a comment is sent, which every reader of events skips and
     which keeps proxies from closing the connection; 0 sends none.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import app
+from app.commands.lazy import PLACES
 from app.schemas import Extension
 from app.settings import Settings
 from tests.test_metrics import NAMES
@@ -48,6 +49,15 @@ def test_headers_and_commands_are_documented() -> None:
     commands = [command.name or command.callback.__name__ for command in app.registered_commands]
     for command in commands:
         assert f"personadual {command}" in README
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_every_command_of_every_group_is_documented(name: str) -> None:
+    place = PLACES[name].load()
+    own = [command.name or command.callback.__name__ for command in place.registered_commands]
+    for command in own:
+        said = name if command == name else f"{name} {command}"
+        assert re.search(rf"`(personadual )?{said}`", README), said
 
 
 def test_links_lead_somewhere() -> None:

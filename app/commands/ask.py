@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -52,41 +52,48 @@ class Heard:
     request_id: str | None = None
 
 
+User = Annotated[str | None, typer.Option(help="Whose persona.")]
+Mode = Annotated[
+    AskedMode | None,
+    typer.Option(help="Let the model decide, or force a mode."),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Probability from which on it is personalised."),
+]
+Isolation = Annotated[
+    AskedIsolation | None,
+    typer.Option(help="strict: a general answer never saw the persona."),
+]
+Text = Annotated[
+    str | None,
+    typer.Option(help="The persona's text itself, for this question alone."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(help="The model or an alias; else what the gateway serves."),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(min=1, help="Longest answer."),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(min=0, help="0: always the same answer."),
+]
+
+
 @app.command()
 def ask(
     question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
-    user: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads it at run time
-        typer.Option(help="Whose persona."),
-    ] = None,
-    mode: Annotated[
-        Optional[AskedMode],  # noqa: UP045
-        typer.Option(help="Let the model decide, or force a mode."),
-    ] = None,
-    threshold: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(min=0, max=1, help="Probability from which on it is personalised."),
-    ] = None,
-    isolation: Annotated[
-        Optional[AskedIsolation],  # noqa: UP045
-        typer.Option(help="strict: a general answer never saw the persona."),
-    ] = None,
-    persona: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="The persona's text itself, for this question alone."),
-    ] = None,
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="The model or an alias; else what the gateway serves."),
-    ] = None,
-    max_tokens: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Longest answer."),
-    ] = None,
-    temperature: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(min=0, help="0: always the same answer."),
-    ] = None,
+    user: User = None,
+    mode: Mode = None,
+    threshold: Threshold = None,
+    isolation: Isolation = None,
+    persona: Text = None,
+    model: Model = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = None,
     reasoning: Annotated[
         bool, typer.Option("--reasoning", help="Show the reasoning too, dimmed.")
     ] = False,

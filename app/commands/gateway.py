@@ -11,8 +11,8 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
 import typer
@@ -75,8 +75,11 @@ class Gateway:
         *,
         media_type: str = JSON,
         limit_s: float = ANSWER_S,
+        takes: Sequence[int] = (),
     ) -> http.client.HTTPResponse:
         """The answer, to be read and closed; `limit_s` bounds the wait for each of its bytes.
+
+        `takes`: error statuses that are an answer too.
 
         Raises:
             GatewayUnavailable: nobody answers there.
@@ -87,6 +90,8 @@ class Gateway:
         try:
             response: http.client.HTTPResponse = self._opener.open(request, timeout=limit_s)
         except urllib.error.HTTPError as error:
+            if error.code in takes:
+                return cast("http.client.HTTPResponse", error)  # reads and closes like one
             with error:
                 raise _refusal(self.url, error.code, error.read(MAX_ERROR_BYTES)) from None
         except (OSError, http.client.HTTPException) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,16 @@ FORMAT = 1
 
 @dataclass
 class Progress:
-    """What is done of a file: `offset` bytes in `lines` lines. `last_id`: of an export."""
+    """What is done of a file: `offset` bytes in `lines` lines; of the wrong ones the first.
+
+    `last_id`: of an export.
+    """
 
     offset: int = 0
     lines: int = 0
     written: int = 0
     refused: int = 0
+    errors: list[dict[str, Any]] = field(default_factory=list)
     last_id: str | None = None
 
 

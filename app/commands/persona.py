@@ -7,9 +7,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -21,10 +20,12 @@ from model.console import console, errors, harmless, reported
 from model.errors import InvalidRequest
 
 app = typer.Typer(help="Write, read, import and export personas.", no_args_is_help=True)
+STOPPED = "stopped"
 GOES_ON = "stopped; the same command goes on from there"
 PIPE = "-"
 SHOWN_ERRORS = 20
 PAGE = 1_000
+REPORTED = ("lines", "written", "refused", "errors")
 
 Id = Annotated[str, typer.Argument(help="The persona's id.")]
 
@@ -34,11 +35,11 @@ def put(
     persona_id: Id,
     text: Annotated[str, typer.Argument(help="Its text; - reads it from standard input.")],
     attribute: Annotated[
-        Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+        list[str] | None,
         typer.Option(help="NAME=VALUE; may be repeated. Numbers, true and false are taken so."),
     ] = None,
     ttl: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(min=1, help="Seconds after which it is forgotten."),
     ] = None,
     url: Url = DEFAULT_URL,
@@ -126,23 +127,22 @@ def import_file(
     """
     from app.commands import persona_files
 
-    with reported(GOES_ON):
+    with reported(STOPPED if file == PIPE else GOES_ON):
         gateway = Gateway(url, key)
         if file == PIPE:
-            progress, wrong = Progress(), list[dict[str, Any]]()
+            progress = Progress()
             with _bar("import", None) as show:
-                wrong = persona_files.send(sys.stdin.buffer, gateway, progress, show)
+                persona_files.send(sys.stdin.buffer, gateway, progress, show)
         else:
             path = Path(file)
             journal = persona_files.import_journal(path, gateway)
             progress = journal.read()
             _say_where(progress, path)
-            with path.open("rb") as source, _bar("import", path.stat().st_size) as show:
-                source.seek(progress.offset)
-                noted = _noting(journal, show)
-                wrong = persona_files.send(source, gateway, progress, noted)
+            size = path.stat().st_size
+            with persona_files.opened(path, progress) as source, _bar("import", size) as show:
+                persona_files.send(source, gateway, progress, _noting(journal, show))
             journal.remove()
-        _report(progress, wrong, as_json)
+        _report(progress, as_json)
 
 
 @app.command("export")
@@ -156,7 +156,7 @@ def export_file(
     """Write all personas as JSON lines. An export that was ended goes on where it was."""
     from app.commands import persona_files
 
-    with reported(GOES_ON):
+    with reported(STOPPED if file == PIPE else GOES_ON):
         gateway = Gateway(url, key)
         if file == PIPE:
             with _bar("export", None) as show:
@@ -164,7 +164,7 @@ def export_file(
             sys.stdout.flush()
             return
         path = Path(file)
-        if path.exists() and not force:
+        if path.is_dir() or (path.exists() and not force):
             raise InvalidRequest(f"{path} is there already: name another, or replace it by --force")
         part = path.with_name(f"{path.name}.part")
         journal = persona_files.export_journal(part, gateway)
@@ -175,7 +175,7 @@ def export_file(
             persona_files.fetch(gateway, target, progress, noted)
         os.replace(part, path)
         journal.remove()
-        _report(progress, [], as_json)
+        _report(progress, as_json)
 
 
 def _noting(
@@ -226,12 +226,11 @@ def _say_where(progress: Progress, path: Path) -> None:
         errors.print(escape(said), soft_wrap=True)
 
 
-def _report(progress: Progress, wrong: list[dict[str, Any]], as_json: bool) -> None:
-    done = {name: value for name, value in asdict(progress).items() if name in REPORTED}
+def _report(progress: Progress, as_json: bool) -> None:
     if as_json:
-        _print_json({**done, "errors": wrong})
+        _print_json({name: getattr(progress, name) for name in REPORTED})
     else:
-        for error in wrong[:SHOWN_ERRORS]:
+        for error in progress.errors[:SHOWN_ERRORS]:
             said = f"line {error['line']}: {harmless(error['message'])}"
             errors.print(f"[yellow]{escape(said)}[/]", soft_wrap=True)
         if progress.refused > SHOWN_ERRORS:
@@ -240,9 +239,6 @@ def _report(progress: Progress, wrong: list[dict[str, Any]], as_json: bool) -> N
         console.print(f"{progress.written:,} personas of {progress.lines:,} lines{refused}")
     if progress.refused:
         raise typer.Exit(1)
-
-
-REPORTED = ("lines", "written", "refused")
 
 
 def _attribute(text: str) -> tuple[str, Any]:

@@ -28,10 +28,9 @@ Report = dict[str, Any]
 
 def import_journal(file: Path, gateway: Gateway) -> Journal:
     """The journal of a file's import; a file that has changed since is another one."""
-    try:
-        state = file.stat()
-    except OSError as error:
-        raise InvalidRequest(f"{file} cannot be read: {error.strerror}") from error
+    if not file.is_file():
+        raise InvalidRequest(f"{file} cannot be read: there is no such file; a pipe goes by -")
+    state = file.stat()
     of = {"size": state.st_size, "changed_ns": state.st_mtime_ns, **_whose(gateway)}
     return Journal(file.with_name(f"{file.name}.import"), of)
 
@@ -40,26 +39,34 @@ def export_journal(part: Path, gateway: Gateway) -> Journal:
     return Journal(part.with_name(f"{part.name}.export"), _whose(gateway))
 
 
-def send(
-    source: IO[bytes], gateway: Gateway, progress: Progress, on_progress: OnProgress
-) -> list[Report]:
-    """Import from where `progress` stands, and move it after each piece; the first errors.
+@contextlib.contextmanager
+def opened(file: Path, progress: Progress) -> Iterator[IO[bytes]]:
+    """The file of an import, at the place where it goes on."""
+    try:
+        source = file.open("rb")
+    except OSError as error:
+        raise InvalidRequest(f"{file} cannot be read: {error.strerror}") from error
+    with source:
+        source.seek(progress.offset)
+        yield source
+
+
+def send(source: IO[bytes], gateway: Gateway, progress: Progress, on_progress: OnProgress) -> None:
+    """Import from where `progress` stands, and move it after each piece.
 
     Raises:
         InvalidRequest: a line is so long that this can be no file of personas.
         GatewayUnavailable, GatewayRefused: also after several attempts.
     """
-    errors: list[Report] = []
     for piece, lines in _pieces(source, progress.lines):
         report = _insistently(lambda piece=piece: _send_piece(gateway, piece))  # type: ignore[misc]
-        for error in report["errors"][: MAX_ERRORS - len(errors)]:
-            errors.append({**error, "line": error["line"] + progress.lines})
+        for error in report["errors"][: MAX_ERRORS - len(progress.errors)]:
+            progress.errors.append({**error, "line": error["line"] + progress.lines})
         progress.offset += len(piece)
         progress.lines += lines
         progress.written += report["written"]
         progress.refused += report["refused"]
         on_progress(progress)
-    return errors
 
 
 def fetch(gateway: Gateway, target: IO[bytes], progress: Progress, on_progress: OnProgress) -> None:
