@@ -6,30 +6,28 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.markup import escape
 
-from app.config_commands import config_app
-from app.key_commands import key_app
-from app.settings import Auth, read_settings
+from app.commands.lazy import LazyGroup
 from model.console import console, errors, reported
 
 if TYPE_CHECKING:
     from app.serve.stack import Stack
+    from app.settings import Auth
 
 app = typer.Typer(
+    cls=LazyGroup,
     help="Serve a model that answers with a persona, or without it, and says which.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 model_app = typer.Typer(help="Build and inspect checkpoints.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
-app.add_typer(key_app, name="key")
-app.add_typer(config_app, name="config")
 
 EXAMPLE = """
 [bold]PersonaDual answers at {url}[/bold]   (docs: {url}/docs)
@@ -81,6 +79,7 @@ def serve(
     # Imported here, so that help and completion answer at once.
     from app.serve.reload import reloadable
     from app.serve.stack import Stack, Stopped, Wish, stoppable
+    from app.settings import read_settings
 
     wish = Wish(host, port, workers, data, model, max_model_len, tuple(engine_option))
     with reported():
@@ -107,7 +106,7 @@ def _example(stack: Stack, auth: Auth) -> str:
     if stack.first_key:
         door = FIRST.format(key=key)
     else:
-        door = SHUT if stack.asks_keys else OFF if auth is Auth.OFF else OPEN
+        door = SHUT if stack.asks_keys else OFF if auth == "off" else OPEN
     return EXAMPLE.format(
         url=stack.url,
         model=stack.model_name(),
@@ -127,6 +126,7 @@ def gateway(
 ) -> None:
     """Become the gateway alone, over PERSONADUAL_ENGINE_URL and PERSONADUAL_REDIS_URL."""
     from app.serve import gateway as launcher
+    from app.settings import read_settings
 
     with reported():
         read_settings()  # what is wrong with them is said in one line
@@ -233,7 +233,4 @@ def _step(text: str) -> Iterator[None]:
 
 
 def main() -> None:
-    # Training brings its commands itself: this side does not know it (design 3).
-    for found in entry_points(group="personadual.commands"):
-        app.add_typer(found.load(), name=found.name)
     app()

@@ -54,17 +54,21 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 class EventStream(Response):
-    """Server-sent events, sent until they end or their reader leaves.
+    """Server-sent events (or another stream of bytes), sent until they end or their reader leaves.
 
     `keep_alive_s`: silence after which a comment is sent, which every reader of events skips and
     which keeps proxies from closing the connection; 0 sends none.
     """
 
-    media_type = "text/event-stream"
-
-    def __init__(self, events: AsyncGenerator[bytes, None], keep_alive_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes, None],
+        keep_alive_s: float = 0.0,
+        media_type: str = "text/event-stream",
+    ) -> None:
         self.status_code = 200
         self.background = None
+        self.media_type = media_type
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         self._events = events
         self._keep_alive_s = keep_alive_s

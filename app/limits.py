@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.chat import Stopwatch
 from app.errors import to_http
+from app.jsonl import IMPORT_PATH
 from app.metrics import Metrics, PersonaWrite, Rejection, Route
 from app.quota import Lease
 from model.errors import PersonaDualError, TooLarge
@@ -22,7 +23,7 @@ logger = logging.getLogger("personadual.gateway")
 
 _CLEAN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # A caller that is refused in the middle of its upload reads the answer only after it has sent
-# all; beyond this many times the limit it is cut off.
+# all; beyond this many times the limit of a plain body it is cut off.
 DRAIN_FACTOR = 4
 BYTES_PER_TOKEN = 4
 NOT_ANSWERED = 499
@@ -56,10 +57,13 @@ def route_of(path: str) -> Route:
 class Edge:
     """Gives every request an id and a stopwatch, bounds its body, counts it."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, max_body_bytes: int, max_import_bytes: int
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
+        self._max_import_bytes = max_import_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -97,10 +101,12 @@ class Edge:
                 await end_lease(watch.tokens or watch.streamed)
             await send(message)
 
-        body = _Body(receive, self._max_body_bytes)
+        is_import = scope["path"] == IMPORT_PATH
+        max_bytes = self._max_import_bytes if is_import else self._max_body_bytes
+        body = _Body(receive, max_bytes, DRAIN_FACTOR * self._max_body_bytes)
         with self._metrics.inflight.track_inprogress():
             try:
-                if int(headers.get(b"content-length") or 0) > self._max_body_bytes:
+                if int(headers.get(b"content-length") or 0) > max_bytes:
                     await self._refuse(body, scope, send_counted)
                 else:
                     await self._app(scope, body.receive, send_counted)
@@ -132,9 +138,10 @@ class Edge:
 class _Body:
     """Bounds a body that does not say its length before it comes."""
 
-    def __init__(self, receive: Receive, max_bytes: int) -> None:
+    def __init__(self, receive: Receive, max_bytes: int, drain_bytes: int) -> None:
         self._receive = receive
         self._max_bytes = max_bytes
+        self._drain_bytes = drain_bytes
         self.seen_bytes = 0
         self._is_over = False
 
@@ -150,7 +157,8 @@ class _Body:
 
     async def drain(self) -> None:
         """Read on and throw away, so that the caller gets to read the refusal."""
-        while not self._is_over and self.seen_bytes <= DRAIN_FACTOR * self._max_bytes:
+        until_bytes = self.seen_bytes + self._drain_bytes
+        while not self._is_over and self.seen_bytes <= until_bytes:
             message = await self._receive()
             self.seen_bytes += len(message.get("body", b""))
             self._is_over = not message.get("more_body", False)

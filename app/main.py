@@ -35,7 +35,7 @@ from app.quota import Quota
 from app.readiness import Readiness
 from app.redis_store import RedisStore
 from app.routes import busy, router
-from app.schemas import ChatRequest, PersonaBody, ReplyExtension
+from app.schemas import ChatRequest, PersonaBody, PersonaLine, PersonaPatch, ReplyExtension
 from app.served import ServedModel
 from app.settings import Settings
 from app.shadow import Shadows
@@ -60,6 +60,8 @@ from model.vllm import Timeouts, VllmEngine
 logger = logging.getLogger("personadual.gateway")
 
 WRONG_METHOD, INTERNAL = 405, 500
+# Bodies that handlers read themselves, so that FastAPI does not know of them.
+_UNREAD_MODELS = (ChatRequest, KeyBody, PersonaBody, PersonaPatch, PersonaLine, ReplyExtension)
 _REJECTIONS: tuple[tuple[type[PersonaDualError], Rejection], ...] = (
     (TooLarge, Rejection.TOO_LARGE),
     (InvalidRequest, Rejection.INVALID),
@@ -111,7 +113,12 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     app.include_router(key_router)
     if settings.console:
         add_console(app)
-    app.add_middleware(Edge, metrics=metrics, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Edge,
+        metrics=metrics,
+        max_body_bytes=settings.max_body_bytes,
+        max_import_bytes=settings.max_import_bytes,
+    )
     _handle_errors(app, metrics)
     _document(app)
     return app
@@ -261,7 +268,7 @@ def _document(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
             known = schema.setdefault("components", {}).setdefault("schemas", {})
-            for model in (ChatRequest, KeyBody, PersonaBody, ReplyExtension):
+            for model in _UNREAD_MODELS:
                 described = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 known.update(described.pop("$defs", {}))
                 known[model.__name__] = described

@@ -91,21 +91,27 @@ class Direct(APIRoute):
         return self.endpoint
 
 
-def takes(model: type[BaseModel]) -> dict[str, Any]:
+def takes(model: type[BaseModel], media_type: str = JSON) -> dict[str, Any]:
     """Documents a body that the handler reads itself, once and without FastAPI's copy."""
     schema = {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
-    return {"requestBody": {"required": True, "content": {JSON: schema}}}
+    return {"requestBody": {"required": True, "content": {media_type: schema}}}
 
 
 async def json_object(request: Request) -> dict[str, Any]:
     try:
-        raw = orjson.loads(await request.body())
+        return parsed_object(await request.body(), "body")
     except ClientDisconnect as error:
         raise ClientGone("the caller left during its upload") from error
+
+
+def parsed_object(text: bytes, place: str) -> dict[str, Any]:
+    """The JSON object that a text is; `place` names it in errors."""
+    try:
+        raw = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"the body is not JSON: {error.msg}", field="body") from error
+        raise InvalidRequest(f"the {place} is not JSON: {error.msg}", field=place) from error
     if not isinstance(raw, dict):
-        raise InvalidRequest("the body must be a JSON object", field="body")
+        raise InvalidRequest(f"the {place} must be a JSON object", field=place)
     return raw
 
 

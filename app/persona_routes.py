@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import TypeAdapter
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from app.auth import Caller
+from app.jsonl import EXPORT_PATH, IMPORT_PATH, JSON_LINES
 from app.keys import Role
+from app.leaving import EventStream
 from app.parts import Deps, caller_with, json_object, takes, validated
-from app.schemas import PersonaBody, PersonaDeleted, PersonaOut, PersonaPage
-from model.errors import UnknownPersona
+from app.persona_lines import Import, check_new_id, open_export
+from app.personas import Keep
+from app.schemas import (
+    ImportReport,
+    PersonaBody,
+    PersonaDeleted,
+    PersonaLine,
+    PersonaOut,
+    PersonaPage,
+    PersonaPatch,
+)
+from model.errors import ClientGone, UnknownPersona
 from model.persona import MAX_ID_CHARS, Persona, check_id
 
 MAX_PAGE = 1_000
 Holder = Annotated[Caller, caller_with(Role.PERSONAS)]
 _PERSONA = TypeAdapter(PersonaBody)
+_PATCH = TypeAdapter(PersonaPatch)
+_GIVES_LINES: dict[str, Any] = {"responses": {"200": {"content": {JSON_LINES: {}}}}}
 PersonaId = Annotated[
     str, Path(description=f"1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = | -")
 ]
@@ -43,11 +59,50 @@ async def put_persona(
     request: Request, persona_id: PersonaId, parts: Deps, caller: Holder
 ) -> PersonaOut:
     """Write a persona; its version counts up. All gateways use it from their next request on."""
-    key = (caller.tenant, check_id(persona_id, "persona_id"))
+    key = (caller.tenant, check_new_id(persona_id, "persona_id"))
     body: PersonaBody = validated(_PERSONA, await json_object(request))
     stored = await parts.store.personas.put(key, Persona(body.text, body.attributes), body.ttl_s)
     parts.personas.forget(key)
     return _persona_out(persona_id, stored)
+
+
+@router.patch("/v1/personas/{persona_id}", openapi_extra=takes(PersonaPatch))
+async def patch_persona(
+    request: Request, persona_id: PersonaId, parts: Deps, caller: Holder
+) -> PersonaOut:
+    """Change a persona by a JSON merge patch; writes of others in between are kept."""
+    key = (caller.tenant, check_id(persona_id, "persona_id"))
+    patch: PersonaPatch = validated(_PATCH, await json_object(request))
+    ttl_s = patch.ttl_s if "ttl_s" in patch.model_fields_set else Keep.TTL
+    changed = await parts.store.personas.change(key, lambda old: _merged(old, patch), ttl_s)
+    if changed is None:
+        raise UnknownPersona("there is no persona with this id", field="persona_id")
+    parts.personas.forget(key)
+    return _persona_out(persona_id, changed)
+
+
+# Before the route of an id, which these two words would be.
+@router.get(EXPORT_PATH, response_class=Response, openapi_extra=_GIVES_LINES)
+async def export_personas(
+    parts: Deps,
+    caller: Holder,
+    after: Annotated[str | None, Query(description="Id of the last line that you have.")] = None,
+) -> Response:
+    """All personas as JSON lines, in the order of their ids."""
+    if after is not None:
+        check_id(after, "after")
+    lines = await open_export(parts.store.personas, caller.tenant, after)
+    return EventStream(lines, media_type=JSON_LINES)
+
+
+@router.post(IMPORT_PATH, openapi_extra=takes(PersonaLine, JSON_LINES))
+async def import_personas(request: Request, parts: Deps, caller: Holder) -> ImportReport:
+    """Write a persona per line. Lines that are wrong are reported and stop nothing."""
+    work = Import(parts.store.personas, parts.personas, caller.tenant)
+    try:
+        return await work.read(request.stream())
+    except ClientDisconnect as error:
+        raise ClientGone("the caller left during its upload") from error
 
 
 @router.get("/v1/personas/{persona_id}")
@@ -66,6 +121,20 @@ async def delete_persona(persona_id: PersonaId, parts: Deps, caller: Holder) -> 
         raise UnknownPersona("there is no persona with this id", field="persona_id")
     parts.personas.forget(key)
     return PersonaDeleted(id=persona_id, deleted=True)
+
+
+def _merged(old: Persona, patch: PersonaPatch) -> Persona:
+    text = patch.text if "text" in patch.model_fields_set else old.text
+    attributes = dict(old.attributes)
+    if "attributes" in patch.model_fields_set:
+        if patch.attributes is None:
+            attributes.clear()
+        for name, value in (patch.attributes or {}).items():
+            if value is None:
+                attributes.pop(name, None)
+            else:
+                attributes[name] = value
+    return Persona(text, attributes)
 
 
 def _persona_out(persona_id: str, persona: Persona) -> PersonaOut:

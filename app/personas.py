@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from app.cache import ReadCache
@@ -23,6 +24,30 @@ class Page:
     next_after: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A persona to be written under an id; with `ttl_s` it is forgotten after so many seconds."""
+
+    id: str
+    persona: Persona
+    ttl_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What lies under an id, and for how many seconds more; `persona` is None if unreadable."""
+
+    id: str
+    persona: Persona | None
+    ttl_s: int | None
+
+
+class Keep(Enum):
+    """Stands for the time to live that a persona has already."""
+
+    TTL = "keep"
+
+
 class PersonaStore(Protocol):
     """Where personas live. Every call raises `StoreUnavailable` when it does not answer."""
 
@@ -32,9 +57,29 @@ class PersonaStore(Protocol):
         """Write, count the version up and tell all gateways; return what is stored now."""
         ...
 
+    async def put_many(self, tenant: str, entries: Sequence[Entry]) -> None:
+        """`put` for each, in one step and one round trip: keep them to some hundred."""
+        ...
+
+    async def change(
+        self, key: Key, edit: Callable[[Persona], Persona], ttl_s: int | Keep | None
+    ) -> Persona | None:
+        """Replace a persona by what `edit` makes of it, losing no write of anybody else's.
+
+        `edit` is called again where another write came between. Returns what is stored now, None
+        where there is nothing to change.
+        """
+        ...
+
     async def delete(self, key: Key) -> bool: ...
 
     async def list_ids(self, tenant: str, after: str | None, limit: int) -> Page: ...
+
+    async def read_page(
+        self, tenant: str, after: str | None, limit: int
+    ) -> tuple[list[Stored], str | None]:
+        """Personas in the order of their ids, and what opens the next page."""
+        ...
 
 
 class PersonaCache:

@@ -5,6 +5,7 @@ A request costs one round trip.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
@@ -12,25 +13,64 @@ from typing import cast
 import orjson
 
 from app.cache import Listener
-from app.personas import Key, Page
+from app.personas import Entry, Keep, Key, Page, Stored
 from app.redis_link import RedisLink
 from model.errors import InvalidRequest, StoreUnavailable
 from model.persona import Persona
 
 CHANNEL = "personadual:personas"
+MAX_RACES = 32
+"""How often a change is tried again because somebody else wrote in between."""
+_NO_SUCH_KEY = -2
+"""What Redis says for the time to live of a key that is not there."""
 
-# The braces keep a tenant's keys on one node of a Redis cluster, where the script needs them.
-# The version opens the JSON text, so that the script counts it up without parsing the rest: Lua
-# would turn whole numbers in the attributes into floats.
-_PUT = """
-local old = redis.call('GET', KEYS[1])
-local version = 1 + (old and tonumber(string.match(old, '^{"version":(%d+),')) or 0)
-local value = '{"version":' .. string.format('%d', version) .. ',' .. ARGV[1]
-if ARGV[2] == '0' then redis.call('SET', KEYS[1], value)
-else redis.call('SET', KEYS[1], value, 'EX', ARGV[2]) end
-redis.call('ZADD', KEYS[2], 0, ARGV[3])
-redis.call('PUBLISH', ARGV[4], ARGV[5])
-return version
+# The braces keep a tenant's keys on one node of a Redis cluster, where the scripts need them.
+# The version opens the JSON text, so that a script counts it up without reading the rest: Lua
+# would turn whole numbers in the attributes into floats. A script is one atomic step, so it may
+# publish first: should it fail half-way (a full memory), what it wrote is invalidated already.
+_WRITE = """
+local function write(key, ttl_s, content, id)
+  local old = redis.pcall('GETRANGE', key, 0, 40)
+  local count = type(old) == 'string' and string.match(old, '^{"version":(%d+),') or 0
+  local version = 1 + tonumber(count)
+  local value = '{"version":' .. string.format('%d', version) .. ',' .. content
+  if ttl_s == 'keep' then redis.call('SET', key, value, 'KEEPTTL')
+  elseif ttl_s == '0' then redis.call('SET', key, value)
+  else redis.call('SET', key, value, 'EX', ttl_s) end
+  redis.call('ZADD', KEYS[1], 0, id)
+  return version
+end
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+"""
+# KEYS: the index, then a value key for each persona. ARGV: channel, message, then time to live,
+# content and id of each.
+_PUT = (
+    _WRITE
+    + """
+local versions = {}
+for n = 2, #KEYS do
+  local at = 3 * (n - 1)
+  versions[n - 1] = write(KEYS[n], ARGV[at], ARGV[at + 1], ARGV[at + 2])
+end
+return versions
+"""
+)
+# Compare and set: ARGV[6] is the value that was changed.
+_CHANGE = (
+    "if redis.call('GET', KEYS[2]) ~= ARGV[6] then return 0 end"
+    + _WRITE
+    + "return write(KEYS[2], ARGV[3], ARGV[4], ARGV[5])"
+)
+# One step, so that a persona that is put meanwhile keeps its place in the index.
+_DROP_EXPIRED = """
+local stale = {}
+for n = 2, #KEYS do
+  if redis.call('EXISTS', KEYS[n]) == 0 then
+    redis.call('ZREM', KEYS[1], ARGV[n - 1])
+    stale[#stale + 1] = ARGV[n - 1]
+  end
+end
+return stale
 """
 _DELETE = """
 local gone = redis.call('DEL', KEYS[1])
@@ -41,48 +81,82 @@ return gone
 
 
 class RedisPersonas:
-    """`app.personas.PersonaStore` over a link to Redis."""
+    """`app.personas.PersonaStore` over two links to Redis: a patient one for many at once."""
 
-    def __init__(self, link: RedisLink) -> None:
-        self._guarded = link.guarded
-        self._redis = link.redis
+    def __init__(self, link: RedisLink, bulk: RedisLink) -> None:
+        self._link = link
+        self._bulk = bulk
 
     async def get(self, key: Key) -> Persona | None:
-        async with self._guarded():
-            raw = await self._redis.get(_value_key(key))
+        async with self._link.guarded():
+            raw = await self._link.redis.get(_value_key(key))
         return None if raw is None else _decode(cast("bytes", raw))
 
     async def put(self, key: Key, persona: Persona, ttl_s: int | None) -> Persona:
-        updated_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        content = {
-            "text": persona.text,
-            "attributes": dict(persona.attributes),
-            "updated_at": updated_at,
-        }
-        async with self._guarded():
-            version = await self._redis.eval(
+        [written] = await self._put(self._link, key[0], [Entry(key[1], persona, ttl_s)])
+        return written
+
+    async def put_many(self, tenant: str, entries: Sequence[Entry]) -> None:
+        await self._put(self._bulk, tenant, entries)
+
+    async def _put(self, link: RedisLink, tenant: str, entries: Sequence[Entry]) -> list[Persona]:
+        updated_at = _now()
+        arguments: list[str | bytes] = []
+        for entry in entries:
+            content = _content(entry.persona, updated_at)
+            arguments += (str(entry.ttl_s or 0), content, entry.id)
+        ids = [entry.id for entry in entries]
+        async with link.guarded():
+            versions = await link.redis.eval(
                 _PUT,
-                2,
-                _value_key(key),
-                _index_key(key[0]),
-                orjson.dumps(content)[1:],
-                str(ttl_s or 0),
-                key[1],
+                1 + len(ids),
+                _index_key(tenant),
+                *(_value_key((tenant, persona_id)) for persona_id in ids),
                 CHANNEL,
-                _message(key),
+                _message(tenant, *ids),
+                *arguments,
             )
-        return Persona(persona.text, persona.attributes, int(version), updated_at)
+        return [
+            Persona(entry.persona.text, entry.persona.attributes, int(version), updated_at)
+            for entry, version in zip(entries, versions, strict=True)
+        ]
+
+    async def change(
+        self, key: Key, edit: Callable[[Persona], Persona], ttl_s: int | Keep | None
+    ) -> Persona | None:
+        for _ in range(MAX_RACES):
+            async with self._link.guarded():
+                raw = cast("bytes | None", await self._link.redis.get(_value_key(key)))
+            if raw is None:
+                return None
+            persona, updated_at = edit(_decode(raw)), _now()
+            async with self._link.guarded():
+                version = await self._link.redis.eval(
+                    _CHANGE,
+                    2,
+                    _index_key(key[0]),
+                    _value_key(key),
+                    CHANNEL,
+                    _message(*key),
+                    ttl_s.value if isinstance(ttl_s, Keep) else str(ttl_s or 0),
+                    _content(persona, updated_at),
+                    key[1],
+                    raw,
+                )
+            if version:
+                return Persona(persona.text, persona.attributes, int(version), updated_at)
+        raise StoreUnavailable("the persona is being written all the time; try again")
 
     async def delete(self, key: Key) -> bool:
-        async with self._guarded():
-            gone = await self._redis.eval(
+        async with self._link.guarded():
+            gone = await self._link.redis.eval(
                 _DELETE,
                 2,
                 _value_key(key),
                 _index_key(key[0]),
                 key[1],
                 CHANNEL,
-                _message(key),
+                _message(*key),
             )
         return bool(gone)
 
@@ -91,8 +165,8 @@ class RedisPersonas:
         ids: list[str] = []
         while True:
             start = f"({after}" if after else "-"
-            async with self._guarded():
-                raw = await self._redis.zrange(
+            async with self._bulk.guarded():
+                raw = await self._bulk.redis.zrange(
                     _index_key(tenant), start, "+", bylex=True, offset=0, num=limit + 1
                 )
                 found = [item.decode() for item in cast("list[bytes]", raw)]
@@ -104,16 +178,32 @@ class RedisPersonas:
         has_more = len(ids) > limit
         return Page(ids[:limit], ids[limit - 1] if has_more else None)
 
+    async def read_page(
+        self, tenant: str, after: str | None, limit: int
+    ) -> tuple[list[Stored], str | None]:
+        page = await self.list_ids(tenant, after, limit)
+        if not page.ids:
+            return [], None
+        keys = [_value_key((tenant, persona_id)) for persona_id in page.ids]
+        async with self._bulk.guarded():
+            pipeline = self._bulk.redis.pipeline(transaction=True)
+            pipeline.mget(keys)
+            for key in keys:
+                pipeline.ttl(key)
+            values, *lives = await pipeline.execute()
+        found = [
+            Stored(persona_id, _read_or_none(value), None if life_s < 0 else max(life_s, 1))
+            for persona_id, value, life_s in zip(page.ids, values, lives, strict=True)
+            if life_s != _NO_SUCH_KEY  # it went since it was listed
+        ]
+        return found, page.next_after
+
     async def _drop_expired(self, tenant: str, ids: list[str]) -> set[str]:
         if not ids:
             return set()
-        kept = await self._redis.exists(*[_value_key((tenant, item)) for item in ids])
-        if kept == len(ids):
-            return set()
-        values = await self._redis.mget([_value_key((tenant, item)) for item in ids])
-        stale = {item for item, value in zip(ids, values, strict=True) if value is None}
-        await self._redis.zrem(_index_key(tenant), *stale)
-        return stale
+        keys = [_index_key(tenant), *(_value_key((tenant, item)) for item in ids)]
+        stale = await self._bulk.redis.eval(_DROP_EXPIRED, len(keys), *keys, *ids)
+        return {item.decode() for item in cast("list[bytes]", stale)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +213,9 @@ class PersonaEar:
     listener: Listener[Key]
 
     def forget(self, message: str) -> None:
-        tenant, _, persona_id = message.partition("\n")
-        self.listener.forget((tenant, persona_id))
+        tenant, *ids = message.split("\n")
+        for persona_id in ids:
+            self.listener.forget((tenant, persona_id))
 
     def hears(self, is_hearing: bool) -> None:
         self.listener.hears(is_hearing)
@@ -138,8 +229,29 @@ def _index_key(tenant: str) -> str:
     return f"personadual:{{{tenant}}}:personas"
 
 
-def _message(key: Key) -> str:
-    return f"{key[0]}\n{key[1]}"
+def _message(tenant: str, *ids: str) -> str:
+    return "\n".join((tenant, *ids))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _content(persona: Persona, updated_at: str) -> bytes:
+    """The stored JSON text, less its beginning with the version."""
+    content = {
+        "text": persona.text,
+        "attributes": dict(persona.attributes),
+        "updated_at": updated_at,
+    }
+    return orjson.dumps(content)[1:]
+
+
+def _read_or_none(raw: bytes | None) -> Persona | None:
+    try:
+        return None if raw is None else _decode(raw)
+    except StoreUnavailable:
+        return None
 
 
 def _decode(raw: bytes) -> Persona:

@@ -10,13 +10,18 @@ from app.redis_link import RedisLink
 from app.redis_personas import PersonaEar, RedisPersonas
 from app.redis_quotas import RedisQuotas
 
+BULK_TIMEOUT_S = 2.0
+"""Lists, imports and exports have time: no answer waits for them."""
+
 
 class RedisStore:
     """Personas, keys and quotas in the Redis at `url`."""
 
     def __init__(self, url: str, *, timeout_s: float, retry_s: float) -> None:
         self._link = RedisLink(url, timeout_s=timeout_s, retry_s=retry_s)
-        self.personas = RedisPersonas(self._link)
+        # Its own breaker: an import that finds a busy Redis slow must not take it from answers.
+        self._bulk = RedisLink(url, timeout_s=max(timeout_s, BULK_TIMEOUT_S), retry_s=retry_s)
+        self.personas = RedisPersonas(self._link, self._bulk)
         self.keys = RedisKeys(self._link)
         self.quotas = RedisQuotas(self._link)
 
@@ -30,3 +35,4 @@ class RedisStore:
 
     async def close(self) -> None:
         await self._link.close()
+        await self._bulk.close()

@@ -14,6 +14,9 @@ MAX_TOKENS = 2**31
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
+TtlSeconds = Annotated[int, Field(ge=1, le=315_360_000, strict=True)]
+
+
 class Extension(BaseModel):
     """`personadual` in a request: all optional."""
 
@@ -92,9 +95,51 @@ class PersonaBody(BaseModel):
 
     text: StrictStr = Field(description=f"1 to {MAX_TEXT_CHARS} characters; line breaks allowed.")
     attributes: dict[StrictStr, Attribute] = Field(default_factory=dict)
-    ttl_s: Annotated[int, Field(ge=1, le=315_360_000, strict=True)] | None = Field(
+    ttl_s: TtlSeconds | None = Field(
         None, description="Seconds after which the persona is forgotten."
     )
+
+
+class PersonaPatch(BaseModel):
+    """What `PATCH /v1/personas/{id}` takes, a JSON merge patch: null takes away, what is not
+    named stays."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"attributes": {"city": "Porto"}}}
+    )
+
+    text: StrictStr = ""
+    attributes: dict[StrictStr, Attribute | None] | None = None
+    ttl_s: TtlSeconds | None = Field(
+        None, description="Counts anew from now; null: it is never forgotten."
+    )
+
+
+class PersonaLine(PersonaBody):
+    """A line of an import. What an export adds is allowed, and counts for nothing."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"id": "ada", "text": "Vegan, cooks for two."}}
+    )
+
+    id: StrictStr
+    version: int | None = None
+    updated_at: str | None = None
+
+
+class LineError(BaseModel):
+    line: int = Field(description="Counts from 1, blank lines included.")
+    field: str
+    message: str
+
+
+class ImportReport(BaseModel):
+    """What became of an upload. Its errors are the first ones; `refused` counts them all."""
+
+    lines: int
+    written: int
+    refused: int
+    errors: list[LineError]
 
 
 class PersonaOut(BaseModel):

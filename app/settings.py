@@ -138,6 +138,9 @@ class Settings(BaseSettings):
         "0 sends none.",
     )
     max_body_bytes: int = Field(16_000_000, ge=1_000, description="Largest request body.")
+    max_import_bytes: int = Field(
+        1_000_000_000, ge=1_000, description="Largest upload of personas."
+    )
     max_messages: int = Field(2_048, ge=1, description="Most messages in one request.")
     metrics_dir: Path | None = Field(
         None, description="Folder in which several workers share their metrics; empty at start."

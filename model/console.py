@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import typer
@@ -14,16 +15,23 @@ from model.errors import PersonaDualError
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 INTERRUPTED = 130
+# All that moves a cursor or starts a terminal's escape sequence.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def harmless(text: str) -> str:
+    """Text of others as a terminal may show it: no control characters but tab and line feed."""
+    return _CONTROL.sub("", text)
 
 
 @contextlib.contextmanager
 def reported(when_stopped: str = "stopped") -> Iterator[None]:
-    """Turn an expected failure into one line and a status of 1, Ctrl-C into one and 130."""
+    """Turn an expected failure into one line and its exit code, Ctrl-C into one and 130."""
     try:
         yield
     except PersonaDualError as error:
         errors.print(f"[red]personadual:[/red] {escape(error.message)}", soft_wrap=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
         errors.print(f"  {when_stopped}")
         raise typer.Exit(INTERRUPTED) from error

@@ -21,7 +21,9 @@ PersonaDualError
 ├── PolicyInvalid             a policy file cannot be used; `field` names the place
 ├── CardInvalid               `personadual.json` is malformed; `field` names the place
 ├── CheckpointInvalid         the checkpoint folder cannot be used
-└── StartFailed               the service cannot start: a port, a binary, memory, a child
+├── StartFailed               the service cannot start: a port, a binary, memory, a child
+├── GatewayUnavailable        no gateway answers a command, or its answer broke off
+└── GatewayRefused            a gateway refuses what a command asks; carries its status
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ class PersonaDualError(Exception):
     """Root of the tree. `code` is stable and is what programs should compare."""
 
     code = "internal_error"
+    exit_code = 1
+    """How a command ends that fails by it."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -137,3 +141,18 @@ class CheckpointInvalid(PersonaDualError):
 
 class StartFailed(PersonaDualError):
     code = "start_failed"
+
+
+class GatewayUnavailable(PersonaDualError):
+    code = "gateway_unavailable"
+    exit_code = 3
+
+
+class GatewayRefused(PersonaDualError):
+    """What a gateway said instead of an answer, and the HTTP status with which it said so."""
+
+    code = "gateway_refused"
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import app
+from app.commands.lazy import PLACES
 from app.schemas import Extension
 from app.settings import Settings
 from tests.test_metrics import NAMES
@@ -56,6 +57,15 @@ def test_headers_and_commands_are_documented() -> None:
 def test_what_the_review_of_security_claims_has_its_test(name: str) -> None:
     file, _, function = name.partition("::")
     assert f"def {function}(" in (ROOT / "tests" / file).read_text()
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_every_command_of_every_group_is_documented(name: str) -> None:
+    place = PLACES[name].load()
+    own = [command.name or command.callback.__name__ for command in place.registered_commands]
+    for command in own:
+        said = name if command == name else f"{name} {command}"
+        assert re.search(rf"`(personadual )?{said}`", README), said
 
 
 def test_links_lead_somewhere() -> None:

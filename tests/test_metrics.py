@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.limits import route_of
-from app.metrics import Metrics, Route
+from app.metrics import Metrics, PersonaWrite, Route
 from model.decision import Decision, Source
 from model.mode import Mode
 from model.persona import PersonaStatus
@@ -106,10 +106,12 @@ def test_writes_of_personas_are_counted_when_they_succeed(gateway: Gateway) -> N
     put_persona(gateway.url, "ada", "x")
     call(gateway.url, "/v1/personas/ada", {"text": ""}, method="PUT")
     call(gateway.url, "/v1/personas/ada")
+    call(gateway.url, "/v1/personas/ada", {"text": "y"}, method="PATCH")
+    call(gateway.url, "/v1/personas/import", {"id": "bob", "text": "x"})
     call(gateway.url, "/v1/personas/ada", method="DELETE")
     call(gateway.url, "/v1/personas/ada", method="DELETE")
     text = scrape(gateway)
-    for operation in ("put", "delete"):
+    for operation in PersonaWrite:
         assert value(text, f'personadual_persona_writes_total{{operation="{operation}"}}') == 1
 
 

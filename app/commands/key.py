@@ -24,7 +24,7 @@ from model.errors import InvalidRequest, StoreUnavailable, UnknownKey
 T = TypeVar("T")
 ANSWER_S = 5.0
 
-key_app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 
 Data = Annotated[Path, typer.Option(help="Folder of `personadual serve`, to find its Redis.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -32,7 +32,7 @@ USUAL = (Role.CHAT, Role.PERSONAS)
 DATA = Path(".personadual")
 
 
-@key_app.command()
+@app.command()
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     tenant: Annotated[
@@ -89,7 +89,7 @@ def create(
         typer.echo(text)
 
 
-@key_app.command("list")
+@app.command("list")
 def list_keys(data: Data = DATA, as_json: AsJson = False) -> None:
     """List the keys, the oldest first."""
     with reported():
@@ -107,7 +107,7 @@ def list_keys(data: Data = DATA, as_json: AsJson = False) -> None:
     console.print(table)
 
 
-@key_app.command()
+@app.command()
 def revoke(
     key_id: Annotated[str, typer.Argument(help="The id in `key list`, or the key itself.")],
     data: Data = DATA,

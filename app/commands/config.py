@@ -11,15 +11,15 @@ from rich.markup import escape
 from app.policies import read_policy
 from model.console import console, reported
 
-config_app = typer.Typer(help="Check files that a gateway reads.", no_args_is_help=True)
+app = typer.Typer(help="Check files that a gateway reads.", no_args_is_help=True)
 
 
-@config_app.callback()
+@app.callback()
 def config() -> None:
     """Check files that a gateway reads."""
 
 
-@config_app.command()
+@app.command()
 def check(file: Annotated[Path, typer.Argument(help="A policy file (TOML).")]) -> None:
     """Check a policy file, as a gateway does before it uses one."""
     with reported():

@@ -1,0 +1,232 @@
+"""The command `personadual status`: how a gateway does, on one screen."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from app.commands.gateway import DEFAULT_URL, UNAUTHORIZED, AsJson, Gateway, Key, Url
+from app.commands.scrape import QUANTILES, Scrape
+from model.console import console, harmless, reported
+from model.errors import GatewayRefused, GatewayUnavailable
+
+app = typer.Typer()
+UNAVAILABLE = 503
+BAR_CELLS = 24
+MODES = {"general": "cyan", "personalized": "magenta"}
+QUIET_ROUTES = ("health", "metrics")
+"""Asked by machines all day; they say nothing of those who are served."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A gateway at one moment. Counts are since it was started, or since the look before."""
+
+    url: str
+    is_ready: bool
+    checks: dict[str, str]
+    model: str | None
+    asks_keys: bool
+    modes: dict[str, float]
+    sources: dict[str, float]
+    personas: dict[str, float]
+    untagged: float
+    first_text_s: dict[str, list[float | None]]
+    answer_s: dict[str, list[float | None]]
+    requests: float
+    failed: float
+    rejected: dict[str, float]
+    inflight: float
+    seconds: float | None = None
+
+
+@app.command()
+def status(
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")
+    ] = False,
+    every: Annotated[float, typer.Option(min=0.5, help="Seconds between looks.")] = 2.0,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show how a gateway does, on one screen: engine, store, gate, modes, latency.
+
+    Exit code 1 where it is not ready to answer, 3 where nobody answers.
+    """
+    with reported():
+        gateway = Gateway(url, key)
+        if watch:
+            _watch(gateway, every, as_json)
+            return
+        seen, _ = look(gateway)
+        if as_json:
+            typer.echo(json.dumps(asdict(seen)))
+        else:
+            console.print(screen(seen))
+    if not seen.is_ready:
+        raise typer.Exit(1)
+
+
+def _watch(gateway: Gateway, every_s: float, as_json: bool) -> None:
+    from rich.live import Live
+
+    seen, scrape = look(gateway)
+    try:
+        with Live(console=console, screen=not as_json, auto_refresh=False) as live:
+            while True:
+                if as_json:
+                    typer.echo(json.dumps(asdict(seen)))
+                else:
+                    live.update(screen(seen), refresh=True)
+                time.sleep(every_s)
+                try:
+                    seen, scrape = look(gateway, scrape, every_s)
+                except GatewayUnavailable as error:
+                    live.update(Text(error.message, style="red"), refresh=True)
+    except KeyboardInterrupt:
+        return  # the way to end it
+
+
+def look(
+    gateway: Gateway, before: Scrape | None = None, seconds: float | None = None
+) -> tuple[Seen, Scrape]:
+    """Ask a gateway how it does; with an earlier scrape, what it did since."""
+    health = _health(gateway)
+    try:
+        scrape = Scrape.of(gateway.read("GET", "/metrics").decode())
+    except ValueError as error:
+        raise GatewayRefused(f"{gateway.url}/metrics cannot be read", status=200) from error
+    model, asks_keys = _model(gateway)
+    counted = scrape if before is None else scrape.since(before)
+    modes = list(MODES)
+    statuses = {
+        (route, status): count
+        for (route, status), count in _requests(counted).items()
+        if route not in QUIET_ROUTES
+    }
+    seen = Seen(
+        url=gateway.url,
+        is_ready=health.get("status") == "ok",
+        checks=dict(health.get("checks") or {}),
+        model=model,
+        asks_keys=asks_keys,
+        modes=counted.by("mode_decisions_total", "mode"),
+        sources=counted.by("mode_decisions_total", "source"),
+        personas=counted.by("mode_decisions_total", "persona"),
+        untagged=counted.total("untagged_replies_total"),
+        first_text_s={mode: counted.quantiles("first_token_seconds", mode=mode) for mode in modes},
+        answer_s={mode: counted.quantiles("request_seconds", mode=mode) for mode in modes},
+        requests=sum(statuses.values()),
+        failed=sum(n for (_, status), n in statuses.items() if status.startswith("5")),
+        rejected={k: v for k, v in counted.by("rejected_total", "reason").items() if v},
+        inflight=max(scrape.total("inflight") - 1, 0),  # less the scrape itself
+        seconds=seconds,
+    )
+    return seen, scrape
+
+
+def screen(seen: Seen) -> RenderableType:
+    """What is seen, for people."""
+    since = "since its start" if seen.seconds is None else f"in the last {seen.seconds:g} s"
+    state = "[bold green]ready[/]" if seen.is_ready else "[bold red]not ready[/]"
+    head = Text.from_markup(f"\n[bold]{escape(seen.url)}[/]  {state}  [dim]counts {since}[/]\n")
+    body: list[RenderableType] = [head, _parts(seen), Text(), _shares(seen), Text()]
+    if any(seen.modes.values()):
+        body += [_times(seen), Text()]
+    return Group(*body, _traffic(seen))
+
+
+def _parts(seen: Seen) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, said in seen.checks.items():
+        is_ok = said == "ok"
+        mark = "[green]✓[/]" if is_ok else "[red]✗[/]"
+        note = f"model {seen.model}" if name == "engine" and is_ok and seen.model else said
+        table.add_row(mark, name, escape(harmless(note)))
+    keys = "asked for" if seen.asks_keys else "not asked for here"
+    table.add_row("[green]✓[/]" if seen.asks_keys else "[yellow]![/]", "keys", keys)
+    return table
+
+
+def _shares(seen: Seen) -> RenderableType:
+    decided = sum(seen.modes.values())
+    if not decided:
+        return Text("no decisions", style="dim")
+    table = Table.grid(padding=(0, 2))
+    for mode, style in MODES.items():
+        count = seen.modes.get(mode, 0.0)
+        full = round(BAR_CELLS * count / decided)
+        bar = f"[{style}]{'█' * full}[/][dim]{'░' * (BAR_CELLS - full)}[/]"
+        table.add_row(mode, bar, f"{count / decided:6.1%}", f"{count:,.0f}")
+    notes = Table.grid(padding=(0, 2))
+    for name, counts in (("decided by", seen.sources), ("persona", seen.personas)):
+        ordered = sorted(counts.items(), key=lambda one: -one[1])
+        notes.add_row(name, "  ".join(f"{each} {n / decided:.1%}" for each, n in ordered if n))
+    if seen.untagged:
+        notes.add_row("[yellow]untagged[/]", f"{seen.untagged:,.0f} replies opened with no tag")
+    return Group(table, notes)
+
+
+def _times(seen: Seen) -> Table:
+    heads = ("", *(f"p{share * 100:g}" for share in QUANTILES))
+    table = Table(*heads, box=None, pad_edge=False, header_style="dim")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, times in (("first text", seen.first_text_s), ("whole answer", seen.answer_s)):
+        for mode, found in times.items():
+            if any(value is not None for value in found):
+                table.add_row(f"{name}, {mode}", *map(_duration, found))
+    return table
+
+
+def _traffic(seen: Seen) -> Text:
+    parts = [f"{seen.requests:,.0f} requests"]
+    if seen.seconds:
+        parts.append(f"{seen.requests / seen.seconds:,.1f} a second")
+    parts.append(f"{seen.failed:,.0f} failed")
+    parts += [f"{count:,.0f} rejected: {reason}" for reason, count in seen.rejected.items()]
+    parts.append(f"{seen.inflight:,.0f} in flight")
+    return Text(" · ".join(parts))
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _health(gateway: Gateway) -> dict[str, Any]:
+    """Also that of a gateway that is not ready, which says so with a status of 503."""
+    found: dict[str, Any] = gateway.ask("GET", "/health/ready", takes=(UNAVAILABLE,))
+    return found
+
+
+def _model(gateway: Gateway) -> tuple[str | None, bool]:
+    """The served model, where the key lets us see it; whether a key is asked for."""
+    asks_keys = False
+    try:
+        Gateway(gateway.url).ask("GET", "/v1/models")
+    except GatewayRefused as refusal:
+        asks_keys = refusal.status == UNAUTHORIZED
+    try:
+        return str(gateway.ask("GET", "/v1/models")["data"][0]["id"]), asks_keys
+    except (GatewayRefused, LookupError, TypeError):
+        return None, asks_keys
+
+
+def _requests(counted: Scrape) -> dict[tuple[str, str], float]:
+    rows = counted.samples.get("requests_total", {})
+    found = {}
+    for has, count in rows.items():
+        labels = dict(has)
+        found[labels.get("route", ""), labels.get("status", "")] = count
+    return found
