@@ -20,6 +20,7 @@ from starlette.routing import Match
 from app import audit
 from app.auth import Door
 from app.chat import Chat
+from app.connection import take_all_files
 from app.console import add_console
 from app.errors import HttpError, of_status, to_http
 from app.key_routes import router as key_router
@@ -173,6 +174,7 @@ def gateway() -> FastAPI:
     """The factory that uvicorn calls in each worker process."""
     settings = Settings()
     audit.show()
+    take_all_files()
     app = create_app(settings, open_engine(settings), open_store(settings))
     _calm_the_collector()
     return app
