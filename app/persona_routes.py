@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from app.auth import Caller
 from app.keys import Role
 from app.parts import Deps, caller_with, json_object, takes, validated
-from app.schemas import PersonaBody, PersonaDeleted, PersonaOut, PersonaPage
+from app.schemas import ID_RULE, PersonaBody, PersonaDeleted, PersonaOut, PersonaPage
 from model.errors import UnknownPersona
 from model.persona import MAX_ID_CHARS, Persona, check_id
 
@@ -18,7 +18,11 @@ MAX_PAGE = 1_000
 Holder = Annotated[Caller, caller_with(Role.PERSONAS)]
 _PERSONA = TypeAdapter(PersonaBody)
 PersonaId = Annotated[
-    str, Path(description=f"1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = | -")
+    str,
+    Path(
+        description=f"1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = | -",
+        json_schema_extra=ID_RULE,
+    ),
 ]
 
 router = APIRouter(tags=["personas"])
@@ -28,7 +32,10 @@ router = APIRouter(tags=["personas"])
 async def list_personas(
     parts: Deps,
     caller: Holder,
-    after: Annotated[str | None, Query(description="`next_after` of the page before.")] = None,
+    after: Annotated[
+        str | None,
+        Query(description="`next_after` of the page before.", json_schema_extra=ID_RULE),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
 ) -> PersonaPage:
     """Ids in order, a page at a time."""
