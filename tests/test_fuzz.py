@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.targets import CORPUS, CUTS, TARGETS, seeds
 
-SECONDS = 4
+SECONDS = 3
 MAX_CORPUS_BYTES = 200_000
 
 

@@ -16,7 +16,7 @@ from tests.conftest import Gateway, RedisServer
 from tests.fake_engine import FakeEngine
 from tests.http import call
 
-EXAMPLES = 15
+EXAMPLES = 8
 OPERATIONS = [
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/mode"),
