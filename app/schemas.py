@@ -26,17 +26,18 @@ from model.persona import (
 
 MAX_TOKENS = 2**31
 
-# As `model.persona` has it: something visible, and no control characters but line breaks.
-_PLAIN = r"\u0000-\u0009\u000b\u000c\u000e-\u001f\u007f-\u009f"
+# What `model.persona` checks, said to the readers of `/docs`: something visible, and no control
+# characters but line breaks.
+_CONTROL = r"\u0000-\u0009\u000b\u000c\u000e-\u001f\u007f-\u009f"
 TEXT_RULE: dict[str, Any] = {
     "minLength": 1,
     "maxLength": MAX_TEXT_CHARS,
-    "pattern": rf"^[^{_PLAIN}]*[^\s{_PLAIN}][^{_PLAIN}]*$",
+    "pattern": rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$",
 }
 NAME_RULE: dict[str, Any] = {
     "minLength": 1,
     "maxLength": MAX_ATTRIBUTE_CHARS,
-    "pattern": f"^[^{_PLAIN}]*$",
+    "pattern": f"^[^{_CONTROL}]*$",
 }
 ID_RULE: dict[str, Any] = {
     "minLength": 1,
@@ -54,7 +55,6 @@ ATTRIBUTES_RULE: dict[str, Any] = {
         ]
     },
 }
-"""What the model's own checks hold, said to the readers of `/docs`."""
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
