@@ -7,7 +7,7 @@ DEVICE ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/n
 LOCK := requirements/$(DEVICE).lock
 ARGS ?=
 
-.PHONY: help serve test check install format lock clean pocket dashboards images-check
+.PHONY: help serve test fuzz check install format lock clean pocket dashboards images-check
 .DEFAULT_GOAL := help
 
 help:  ## Show this
@@ -18,6 +18,12 @@ serve: $(VENV)/installed  ## Start Redis, engine and gateway; ARGS="--port 9000"
 
 test: $(VENV)/installed  ## Run all tests; ARGS="-k reply" and the like are passed on
 	@$(BIN)/python -m pytest $(ARGS)
+
+FUZZ_S ?= 150
+
+fuzz: $(VENV)/installed  ## Drive the readers of other people's bytes, five minutes in all
+	@for target in events replies; do mkdir -p .fuzz/$$target; \
+	  $(BIN)/python -m tests.fuzz $$target $(FUZZ_S) .fuzz/$$target || exit 1; done
 
 check: $(VENV)/installed  ## Format, lint, types, layers, Compose files and Dockerfiles
 	@$(BIN)/ruff format --check .

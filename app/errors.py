@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from model.errors import (
     ClientGone,
+    EncodingRefused,
     EngineBroken,
     EngineRejected,
     EngineTimeout,
@@ -35,6 +36,7 @@ ENGINE_KEY = "engine_key"
 # First match wins: leaves stand before their parents.
 _STATUS: tuple[tuple[type[PersonaDualError], int, str], ...] = (
     (TooLarge, 413, "invalid_request_error"),
+    (EncodingRefused, 415, "invalid_request_error"),
     (InvalidRequest, 400, "invalid_request_error"),
     (KeyRefused, 401, "invalid_request_error"),
     (RoleMissing, 403, "invalid_request_error"),

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -20,13 +19,14 @@ from starlette.routing import Match
 from app import audit
 from app.auth import Door
 from app.chat import Chat
+from app.connection import take_all_files
 from app.console import add_console
 from app.errors import HttpError, of_status, to_http
 from app.key_routes import router as key_router
-from app.key_schemas import KeyBody
 from app.keys import MAX_KEYS, KeyRing
 from app.limits import Edge
 from app.metrics import Dependency, Metrics, Rejection
+from app.openapi import document
 from app.parts import Parts
 from app.persona_routes import router as persona_router
 from app.personas import PersonaCache
@@ -35,7 +35,6 @@ from app.quota import Quota
 from app.readiness import Readiness
 from app.redis_store import RedisStore
 from app.routes import busy, router
-from app.schemas import ChatRequest, PersonaBody, PersonaLine, PersonaPatch, ReplyExtension
 from app.served import ServedModel
 from app.settings import Settings
 from app.shadow import Shadows
@@ -61,7 +60,6 @@ logger = logging.getLogger("personadual.gateway")
 
 WRONG_METHOD, INTERNAL = 405, 500
 # Bodies that handlers read themselves, so that FastAPI does not know of them.
-_UNREAD_MODELS = (ChatRequest, KeyBody, PersonaBody, PersonaPatch, PersonaLine, ReplyExtension)
 _REJECTIONS: tuple[tuple[type[PersonaDualError], Rejection], ...] = (
     (TooLarge, Rejection.TOO_LARGE),
     (InvalidRequest, Rejection.INVALID),
@@ -120,7 +118,7 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
         max_import_bytes=settings.max_import_bytes,
     )
     _handle_errors(app, metrics)
-    _document(app)
+    document(app, settings)
     return app
 
 
@@ -180,6 +178,7 @@ def gateway() -> FastAPI:
     """The factory that uvicorn calls in each worker process."""
     settings = Settings()
     audit.show()
+    take_all_files()
     app = create_app(settings, open_engine(settings), open_store(settings))
     _calm_the_collector()
     return app
@@ -259,20 +258,3 @@ def _methods_of(app: FastAPI, request: Request) -> str:
     routes = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
     methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
-
-
-def _document(app: FastAPI) -> None:
-    """Give `/docs` the schemas of bodies that handlers read themselves."""
-
-    def openapi() -> dict[str, object]:
-        if app.openapi_schema is None:
-            schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            known = schema.setdefault("components", {}).setdefault("schemas", {})
-            for model in _UNREAD_MODELS:
-                described = model.model_json_schema(ref_template="#/components/schemas/{model}")
-                known.update(described.pop("$defs", {}))
-                known[model.__name__] = described
-            app.openapi_schema = schema
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]

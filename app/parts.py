@@ -24,7 +24,9 @@ from app.readiness import Readiness
 from app.served import ServedModel
 from app.settings import Settings
 from app.store import Store
-from model.errors import ClientGone, InvalidRequest
+from model.errors import ClientGone, EncodingRefused, InvalidRequest
+
+PLAIN = "identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,16 @@ def takes(model: type[BaseModel], media_type: str = JSON) -> dict[str, Any]:
 
 
 async def json_object(request: Request) -> dict[str, Any]:
+    """The body as it is sent: a compressed one could grow a thousandfold here.
+
+    Raises:
+        InvalidRequest: it is compressed, or no JSON object.
+        ClientGone: the caller left before it was whole.
+    """
+    if request.headers.get("content-encoding", PLAIN).lower() != PLAIN:
+        raise EncodingRefused(
+            "content-encoding: send the body as it is, not compressed", field="content-encoding"
+        )
     try:
         return parsed_object(await request.body(), "body")
     except ClientDisconnect as error:

@@ -17,6 +17,7 @@ from app.parts import Deps, caller_with, json_object, takes, validated
 from app.persona_lines import Import, check_new_id, open_export
 from app.personas import Keep
 from app.schemas import (
+    ID_RULE,
     ImportReport,
     PersonaBody,
     PersonaDeleted,
@@ -34,7 +35,11 @@ _PERSONA = TypeAdapter(PersonaBody)
 _PATCH = TypeAdapter(PersonaPatch)
 _GIVES_LINES: dict[str, Any] = {"responses": {"200": {"content": {JSON_LINES: {}}}}}
 PersonaId = Annotated[
-    str, Path(description=f"1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = | -")
+    str,
+    Path(
+        description=f"1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = | -",
+        json_schema_extra=ID_RULE,
+    ),
 ]
 
 router = APIRouter(tags=["personas"])
@@ -44,7 +49,10 @@ router = APIRouter(tags=["personas"])
 async def list_personas(
     parts: Deps,
     caller: Holder,
-    after: Annotated[str | None, Query(description="`next_after` of the page before.")] = None,
+    after: Annotated[
+        str | None,
+        Query(description="`next_after` of the page before.", json_schema_extra=ID_RULE),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
 ) -> PersonaPage:
     """Ids in order, a page at a time."""
@@ -86,7 +94,10 @@ async def patch_persona(
 async def export_personas(
     parts: Deps,
     caller: Holder,
-    after: Annotated[str | None, Query(description="Id of the last line that you have.")] = None,
+    after: Annotated[
+        str | None,
+        Query(description="Id of the last line that you have.", json_schema_extra=ID_RULE),
+    ] = None,
 ) -> Response:
     """All personas as JSON lines, in the order of their ids."""
     if after is not None:

@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import ConfigDict, Field
 
 from app.metrics import LimitOutcome, Metrics
+from app.number import WHOLE
 from model.errors import LimitReached, StoreUnavailable
 
-Amount = Annotated[int, Field(ge=1, le=10**12, strict=True)]
+Amount = Annotated[int, Field(ge=1, le=10**12, strict=True), WHOLE]
 Slot = tuple[str, str]
 """A key's id, and the name of one of its requests that is being answered."""
 Headers = list[tuple[bytes, bytes]]

@@ -63,7 +63,7 @@ def read_probe(raw: bytes, plan: Plan) -> tuple[Decision, wire.Usage]:
     try:
         answer = wire.decode_completion(raw)
         choice = answer.choices[0]
-    except (wire.DecodeError, IndexError) as error:
+    except (*wire.UNREADABLE, IndexError) as error:
         raise EngineBroken("the engine's answer is not a chat completion") from error
     card, tag_ids = plan.served.card, plan.served.tag_ids
     mode = card.tags.parted(choice.message.get("content") or "")
@@ -210,7 +210,7 @@ def read_whole(
         else:
             opening = plan.served.tag_ids.parting + 1
             answer = wire.decode_completion(wire.cut_entries(raw, opening))
-    except wire.DecodeError as error:
+    except wire.UNREADABLE as error:
         raise EngineBroken("the engine's answer is not a chat completion") from error
     if not answer.choices:
         raise EngineBroken("the engine's answer has no choices")

@@ -4,17 +4,61 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+)
 
+from app.number import WHOLE
 from app.settings import Isolation
 from model.mode import Mode
-from model.persona import MAX_TEXT_CHARS, Attribute, PersonaStatus
+from model.persona import (
+    MAX_ATTRIBUTE_CHARS,
+    MAX_ATTRIBUTES,
+    MAX_ID_CHARS,
+    MAX_TEXT_CHARS,
+    Attribute,
+    PersonaStatus,
+)
 
 MAX_TOKENS = 2**31
+
+# What `model.persona` checks, said to the readers of `/docs`: something visible, and no control
+# characters but line breaks.
+_CONTROL = r"\u0000-\u0009\u000b\u000c\u000e-\u001f\u007f-\u009f"
+TEXT_RULE: dict[str, Any] = {
+    "minLength": 1,
+    "maxLength": MAX_TEXT_CHARS,
+    "pattern": rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$",
+}
+NAME_RULE: dict[str, Any] = {
+    "minLength": 1,
+    "maxLength": MAX_ATTRIBUTE_CHARS,
+    "pattern": f"^[^{_CONTROL}]*$",
+}
+ID_RULE: dict[str, Any] = {
+    "minLength": 1,
+    "maxLength": MAX_ID_CHARS,
+    "pattern": r"^[A-Za-z0-9._@:+~=|-]+$",
+}
+ATTRIBUTES_RULE: dict[str, Any] = {
+    "maxProperties": MAX_ATTRIBUTES,
+    "propertyNames": NAME_RULE,
+    "additionalProperties": {
+        "anyOf": [
+            {"type": "string", **NAME_RULE},
+            {"type": "number"},
+            {"type": "boolean"},
+        ]
+    },
+}
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
-TtlSeconds = Annotated[int, Field(ge=1, le=315_360_000, strict=True)]
+TtlSeconds = Annotated[int, Field(ge=1, le=315_360_000, strict=True), WHOLE]
 
 
 class Extension(BaseModel):
@@ -31,10 +75,10 @@ class Extension(BaseModel):
     isolation: Isolation | None = Field(
         None, description="`strict`: a general answer never has the persona in its context."
     )
-    persona_id: StrictStr | None = Field(
+    persona_id: Annotated[StrictStr, Field(json_schema_extra=ID_RULE)] | None = Field(
         None, description="Whose persona; null switches persona and statistics off."
     )
-    persona: StrictStr | None = Field(
+    persona: Annotated[StrictStr, Field(json_schema_extra=TEXT_RULE)] | None = Field(
         None, description="The persona's text itself, for this request alone."
     )
     decision: Literal["threshold", "sample"] | None = Field(
@@ -66,20 +110,22 @@ class ChatRequest(BaseModel):
     model: StrictStr | None = Field(None, description="The served model or one of its aliases.")
     messages: list[Message] = Field(min_length=1)
     stream: StrictBool | None = None
-    n: Annotated[int, Field(ge=1, le=128, strict=True)] | None = None
+    n: Annotated[int, Field(ge=1, le=128, strict=True), WHOLE] | None = None
     temperature: Annotated[float, Field(ge=0, strict=True)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS, strict=True)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS, strict=True)] | None = None
-    min_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS, strict=True)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS, strict=True), WHOLE] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS, strict=True), WHOLE] | None = (
+        None
+    )
+    min_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS, strict=True), WHOLE] | None = None
     stop: StrictStr | list[StrictStr] | None = None
     logprobs: StrictBool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, strict=True)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, strict=True), WHOLE] | None = None
     stream_options: dict[str, Any] | None = None
     include_reasoning: StrictBool | None = None
     vllm_xargs: dict[str, Any] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    allowed_token_ids: list[int] | None = None
+    allowed_token_ids: list[Annotated[int, Field(strict=True), WHOLE]] | None = None
     user: StrictStr | None = Field(None, description="Persona id, where nothing else names one.")
     safety_identifier: StrictStr | None = None
     personadual: Extension = Extension()
@@ -93,8 +139,13 @@ class PersonaBody(BaseModel):
         json_schema_extra={"example": {"text": "Vegan, cooks for two, lives in Lisbon."}},
     )
 
-    text: StrictStr = Field(description=f"1 to {MAX_TEXT_CHARS} characters; line breaks allowed.")
-    attributes: dict[StrictStr, Attribute] = Field(default_factory=dict)
+    text: StrictStr = Field(
+        description=f"1 to {MAX_TEXT_CHARS} characters; line breaks allowed.",
+        json_schema_extra=TEXT_RULE,
+    )
+    attributes: dict[StrictStr, Attribute] = Field(
+        default_factory=dict, json_schema_extra=ATTRIBUTES_RULE
+    )
     ttl_s: TtlSeconds | None = Field(
         None, description="Seconds after which the persona is forgotten."
     )
@@ -108,7 +159,7 @@ class PersonaPatch(BaseModel):
         extra="forbid", json_schema_extra={"example": {"attributes": {"city": "Porto"}}}
     )
 
-    text: StrictStr = ""
+    text: Annotated[StrictStr, Field(json_schema_extra=TEXT_RULE)] = ""
     attributes: dict[StrictStr, Attribute | None] | None = None
     ttl_s: TtlSeconds | None = Field(
         None, description="Counts anew from now; null: it is never forgotten."
@@ -122,7 +173,7 @@ class PersonaLine(PersonaBody):
         json_schema_extra={"example": {"id": "ada", "text": "Vegan, cooks for two."}}
     )
 
-    id: StrictStr
+    id: Annotated[StrictStr, Field(json_schema_extra=ID_RULE)]
     version: int | None = None
     updated_at: str | None = None
 

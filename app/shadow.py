@@ -191,7 +191,7 @@ def _repeat(plan: Plan) -> dict[str, Any]:
 def _read(raw: bytes, card: Card) -> str:
     try:
         choice = wire.decode_completion(raw).choices[0]
-    except (wire.DecodeError, IndexError) as error:
+    except (*wire.UNREADABLE, IndexError) as error:
         raise EngineBroken("the engine's answer is not a chat completion") from error
     return parse_reply(choice.message.get("content") or "", card.tags, reasons=card.reasons).answer
 

@@ -141,7 +141,7 @@ class StreamReader:
     def _decoded(self, payload: bytes) -> wire.Chunk[Any]:
         try:
             return self._decode(payload)
-        except wire.DecodeError as error:
+        except wire.UNREADABLE as error:
             raise EngineBroken("the engine failed while it answered") from error
 
     def _show_texts(self, chunk: wire.Chunk[Any], texts: Sequence[str]) -> bytes:
@@ -248,7 +248,7 @@ def _text_alone(chunk: wire.Chunk[Any]) -> str | None:
 def _decode(payload: bytes) -> wire.Chunk[wire.Logprobs[wire.Entry]]:
     try:
         return wire.decode_chunk(payload)
-    except wire.DecodeError as error:
+    except wire.UNREADABLE as error:
         raise EngineBroken("the engine failed while it answered") from error
 
 

@@ -144,4 +144,5 @@ decode_text_chunk = msgspec.json.Decoder(Chunk[Unread]).decode
 decode_completion = msgspec.json.Decoder(Completion[Entry]).decode
 decode_full_completion = msgspec.json.Decoder(Completion[Full]).decode
 encode = msgspec.json.Encoder().encode
-DecodeError = msgspec.DecodeError
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: for what is no JSON or no answer, no UTF-8, or nested without end."""

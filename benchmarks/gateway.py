@@ -46,7 +46,9 @@ class Server:
     def __init__(self, application: str, env: dict[str, str]) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        options = f"--port {port} --loop uvloop --http httptools --no-access-log".split()
+        options = (
+            f"--port {port} --loop uvloop --http app.connection:Connection --no-access-log".split()
+        )
         command = [sys.executable, "-m", "uvicorn", application, "--factory", *options]
         self.process = subprocess.Popen(
             [*command, "--log-level", "warning"],

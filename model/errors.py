@@ -2,7 +2,8 @@
 
 PersonaDualError
 ├── InvalidRequest            what a caller sent is wrong; `field` names the place
-│   └── TooLarge              the body is over the limit
+│   ├── TooLarge              the body is over the limit
+│   └── EncodingRefused       the body is compressed
 ├── KeyRefused                no API key, or one that is not known
 ├── RoleMissing               the key may not do this
 ├── OverrideRefused           a request asks for what policy does not leave to it
@@ -50,6 +51,10 @@ class InvalidRequest(PersonaDualError):
 
 class TooLarge(InvalidRequest):
     code = "body_too_large"
+
+
+class EncodingRefused(InvalidRequest):
+    code = "unsupported_encoding"
 
 
 class KeyRefused(PersonaDualError):

@@ -21,6 +21,7 @@ from openai import OpenAI
 from pydantic import SecretStr
 from redis import Redis
 
+from app.connection import Connection
 from app.main import create_app, open_engine, open_store
 from app.serve.preflight import free_port, redis_binary
 from app.settings import Settings
@@ -136,11 +137,17 @@ def redis(redis_server: RedisServer) -> Iterator[Redis]:
 class Gateway:
     """A gateway under uvicorn in a thread, on a real port."""
 
-    def __init__(self, settings: Settings, engine: Engine, store: Store) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        store: Store,
+        http: type[Connection] = Connection,
+    ) -> None:
         self.app = create_app(settings, engine, store)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(self.app, log_level="warning", http="httptools", loop="uvloop")
+        config = uvicorn.Config(self.app, log_level="warning", http=http, loop="uvloop")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -169,7 +176,9 @@ def start_gateway(redis: Redis, redis_server: RedisServer) -> Iterator[Starter]:
     """Start gateways with settings of the test's choice; they end with it."""
     started: list[Gateway] = []
 
-    def start(engine_url: str, **settings: object) -> Gateway:
+    def start(
+        engine_url: str, *, http: type[Connection] = Connection, **settings: object
+    ) -> Gateway:
         chosen = {
             "engine_url": engine_url,
             "redis_url": SecretStr(redis_server.url),
@@ -178,7 +187,7 @@ def start_gateway(redis: Redis, redis_server: RedisServer) -> Iterator[Starter]:
             **settings,
         }
         made = Settings(**chosen)
-        gateway = Gateway(made, open_engine(made), open_store(made))
+        gateway = Gateway(made, open_engine(made), open_store(made), http)
         gateway.start()
         started.append(gateway)
         return gateway

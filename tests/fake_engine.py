@@ -124,7 +124,7 @@ class FakeEngine:
         record.seen.append(body)
         self.running += 1
         try:
-            replies = [ScriptedReply(body, dial, script) for _ in range(body.get("n") or 1)]
+            replies = [ScriptedReply(body, dial, script) for _ in range(int(body.get("n") or 1))]
             if body.get("stream"):
                 return await self._stream(request, body, script, replies)
             for reply in replies:

@@ -40,7 +40,7 @@ class ScriptedReply:
             tag = TAG_TOKENS[Mode.PERSONALIZED if is_personalized else Mode.GENERAL]
         answer = script.answer_to(body) if script.answer_to else script.answer
         words = re.findall(r"\n*<answer>|</answer>|\s*[^\s<]+|\s+|<", answer)
-        limit = body.get("max_completion_tokens") or body.get("max_tokens") or 10_000
+        limit = int(body.get("max_completion_tokens") or body.get("max_tokens") or 10_000)
         is_called = script.call is not None and body.get("tool_choice", "auto") != "none"
         self._call = script.call if is_called and body.get("tools") else None
         arguments = re.findall(r"\s*\S+", self._call[1]) if self._call else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -70,3 +71,23 @@ def test_what_is_written_otherwise_is_left_alone(raw: bytes) -> None:
 def test_most_of_an_answer_is_cut() -> None:
     raw = answer([["word"] * 500])
     assert len(wire.cut_entries(raw, 2)) < len(raw) / 20
+
+
+BEGUN = b'{"id":"c","created":1,"model":"m","choices":[{"index":0,"%b":{"tool_calls":['
+UNREADABLE = {
+    "not UTF-8": b'"\xff"',
+    "half a character": b'"\\ud83e"',
+    "nested without end": b"[" * 200_000,
+    "a number without end": b"1e999",
+    "no number": b"NaN",
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+@pytest.mark.parametrize("decode", [wire.decode_chunk, wire.decode_text_chunk])
+def test_what_cannot_be_read_is_told_in_one_way(name: str, decode: Callable[[bytes], Any]) -> None:
+    """None of it is a bug of ours, so that none may end as one."""
+    with pytest.raises(wire.UNREADABLE):
+        decode(BEGUN % b"delta" + UNREADABLE[name] + b"]}}]}")
+    with pytest.raises(wire.UNREADABLE):
+        wire.decode_completion(BEGUN % b"message" + UNREADABLE[name] + b"]}}]}")

@@ -13,6 +13,7 @@ from typing import NoReturn
 from app.serve.engine import PYTHON
 
 DRAIN_S = 10
+HTTP = "app.connection:Connection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ def gateway_command(listen: Listen, folder: Path) -> tuple[list[str], dict[str, 
         *(*PYTHON, "-m", "uvicorn", "app.main:gateway", "--factory"),
         *("--app-dir", str(folder)),  # its default is the user's folder
         *("--host", listen.host, "--port", str(listen.port), "--workers", str(listen.workers)),
-        *("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
+        *("--loop", "uvloop", "--http", HTTP, "--no-access-log"),
         *("--timeout-graceful-shutdown", str(DRAIN_S)),
     ]
     if listen.workers == 1:

@@ -1,0 +1,29 @@
+"""`python -m tests.fuzz TARGET SECONDS [FOLDER]`: atheris drives one target, from its corpus.
+
+What it finds new is kept in FOLDER, where one is named; an input that breaks is written there too,
+else into the working folder, and belongs into the corpus once it is mended.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["model", "app.wire", "tests.fuzz.targets"]):
+    from tests.fuzz.targets import CORPUS, TARGETS
+
+MAX_INPUT_BYTES = 4_096
+MAX_MEMORY_MB = 1_024
+
+
+def main() -> None:
+    name, seconds, *found = sys.argv[1:]
+    options = [f"-max_total_time={seconds}", f"-max_len={MAX_INPUT_BYTES}", "-timeout=5"]
+    options += [f"-rss_limit_mb={MAX_MEMORY_MB}", f"-dict={CORPUS / (name + '.dict')}"]
+    options += [f"-artifact_prefix={folder}/crash-" for folder in found]
+    atheris.Setup([sys.argv[0], *options, *found, str(CORPUS / name)], TARGETS[name])
+    atheris.Fuzz()
+
+
+main()
