@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import uvicorn
+import uvloop
 from openai import OpenAI
 from pydantic import SecretStr
 from redis import Redis
@@ -140,12 +141,14 @@ class Gateway:
         self.app = create_app(settings, engine, store)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(self.app, log_level="warning", http="httptools", loop="uvloop")
+        config = uvicorn.Config(self.app, log_level="warning", http="httptools")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
-        asyncio.run(self._server.serve(sockets=[self._socket]))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            self.loop = runner.get_loop()
+            runner.run(self._server.serve(sockets=[self._socket]))
 
     def start(self) -> None:
         self._thread.start()
