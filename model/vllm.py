@@ -243,5 +243,7 @@ def _translated() -> Iterator[None]:
         raise EngineTimeout("the engine did not answer in time") from error
     except aiohttp.ClientPayloadError as error:
         raise EngineBroken("the engine's answer broke off") from error
+    except aiohttp.ClientResponseError as error:
+        raise EngineBroken("the engine's answer is not HTTP") from error
     except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
         raise EngineUnavailable("the engine cannot be reached") from error

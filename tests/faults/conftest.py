@@ -24,4 +24,6 @@ def tell(request: pytest.FixtureRequest) -> Iterator[Tell]:
         assert noted <= row.told, row.fault
 
     yield note
-    assert noted == row.told, row.fault
+    is_one_of_several = hasattr(request.node, "callspec")
+    assert noted, row.fault
+    assert is_one_of_several or noted == row.told, row.fault
