@@ -7,7 +7,7 @@ DEVICE ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/n
 LOCK := requirements/$(DEVICE).lock
 ARGS ?=
 
-.PHONY: help serve test fuzz check install format lock clean pocket dashboards images-check
+.PHONY: help serve test fuzz soak check install format lock clean pocket dashboards images-check
 .DEFAULT_GOAL := help
 
 help:  ## Show this
@@ -64,6 +64,11 @@ dashboards: $(VENV)/installed  ## Write Grafana's boards anew from their source
 
 images-check: $(VENV)/installed  ## Build the images and ask the gateway's; ARGS="engine training" are large
 	@$(BIN)/python -m docker.check $(ARGS)
+
+SOAK_MINUTES ?= 20
+
+soak: $(VENV)/installed  ## Mixed traffic for SOAK_MINUTES=20: every reply checked, every count, and the memory
+	@$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
 
 UV_LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
 

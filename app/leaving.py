@@ -1,4 +1,4 @@
-"""Callers that leave: their work is dropped, and what it held is given back.
+"""Callers that leave, or read nothing: their work is dropped, and what it held is given back.
 
 Frameworks never cancel a handler whose answer is not streamed, and watch a streamed one with a
 group of tasks, which costs more than the answer of a fast engine. Here a watch begins only when
@@ -8,6 +8,7 @@ the work has taken a while: before that there is nothing to save.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -16,16 +17,32 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from model.errors import ClientGone
+from app.errors import to_http
+from model.errors import ClientGone, GatewayEnding
+
+logger = logging.getLogger("personadual.gateway")
 
 T = TypeVar("T")
 WATCH_AFTER_S = 0.1
 """Shorter work is done before anybody could notice that its caller has left."""
 COMMENT = b": keep-alive\n\n"
+LOOKS = 4
+"""How often a caller is looked at within the time in which it must read something."""
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work, and drop it when the caller leaves.
+class Pace:
+    """How a stream is read: `waiting` is the number of the event that its caller has yet to take,
+    0 while none waits. `limit_s` bounds how long one may wait."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.waiting = 0
+
+
+async def unless_gone(
+    receive: Receive, work: Coroutine[Any, Any, T], pace: Pace | None = None
+) -> T:
+    """Do the work, and drop it when the caller leaves, or does not keep the pace.
 
     The body has been read, so the caller's next message is its farewell.
 
@@ -38,7 +55,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
     def begin() -> None:
         nonlocal watch
-        watch = asyncio.ensure_future(_cancel_when_gone(receive, worker))
+        watch = asyncio.ensure_future(_cancel_when_gone(receive, worker, pace))
 
     timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, begin)
     try:
@@ -63,6 +80,7 @@ class EventStream(Response):
     def __init__(
         self,
         events: AsyncGenerator[bytes, None],
+        silence_s: float,
         keep_alive_s: float = 0.0,
         media_type: str = "text/event-stream",
     ) -> None:
@@ -73,18 +91,26 @@ class EventStream(Response):
         self._events = events
         self._keep_alive_s = keep_alive_s
         self._sent_at = 0.0
+        self._pace = Pace(silence_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        with suppress(ClientGone):  # nobody is left to be told; the generator closed what it held
-            await unless_gone(receive, self._send(start, send))
+        try:
+            with suppress(ClientGone):  # nobody is left to be told; what it held is closed
+                await unless_gone(receive, self._send(start, send), self._pace)
+        except asyncio.CancelledError:  # the server's end: its time for what was begun is over
+            ending = to_http(GatewayEnding("the gateway ended before the answer did"))
+            await send({"type": "http.response.body", "body": ending.to_event()})
 
     async def _send(self, start: dict[str, Any], send: Send) -> None:
         async with aclosing(self._events) as events, self._kept_alive(send):
             await send(start)
+            number = 0
             async for event in events:
-                self._sent_at = time.monotonic()
+                number += 1
+                self._sent_at, self._pace.waiting = time.monotonic(), number
                 await send({"type": "http.response.body", "body": event, "more_body": True})
+                self._pace.waiting = 0
         await send({"type": "http.response.body", "body": b""})
 
     @asynccontextmanager
@@ -109,7 +135,29 @@ class EventStream(Response):
             await asyncio.sleep(self._keep_alive_s - silent_s)
 
 
-async def _cancel_when_gone(receive: Receive, worker: asyncio.Task[Any]) -> None:
+async def _cancel_when_gone(receive: Receive, worker: asyncio.Task[Any], pace: Pace | None) -> None:
+    await (_left(receive) if pace is None else _left_or_stuck(receive, pace))
+    worker.cancel()
+
+
+async def _left(receive: Receive) -> None:
+    """Wait until the caller has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    worker.cancel()
+
+
+async def _left_or_stuck(receive: Receive, pace: Pace) -> None:
+    """Wait until the caller has left, or has taken nothing for too long.
+
+    The server's buffers are full by then: bytes that nobody reads cost a stream its engine.
+    """
+    seen, since = 0, 0.0
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pace.limit_s / LOOKS):
+                return await _left(receive)
+        if pace.waiting != seen or not seen:
+            seen, since = pace.waiting, time.monotonic()
+        elif time.monotonic() - since >= pace.limit_s:
+            logger.warning("a caller read nothing of its stream for %g s", pace.limit_s)
+            return None

@@ -6,18 +6,21 @@ one plain ASGI class.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import re
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.chat import Stopwatch
+from app.ending import Ending
 from app.errors import to_http
 from app.jsonl import IMPORT_PATH
 from app.metrics import Metrics, PersonaWrite, Rejection, Route
 from app.quota import Lease
-from model.errors import PersonaDualError, TooLarge
+from model.errors import GatewayEnding, PersonaDualError, TooLarge
 
 logger = logging.getLogger("personadual.gateway")
 
@@ -26,6 +29,7 @@ _CLEAN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # all; beyond this many times the limit of a plain body it is cut off.
 DRAIN_FACTOR = 4
 BYTES_PER_TOKEN = 4
+CLOSE = ((b"connection", b"close"),)
 NOT_ANSWERED = 499
 """What counts for a caller who left before an answer began."""
 
@@ -58,10 +62,16 @@ class Edge:
     """Gives every request an id and a stopwatch, bounds its body, counts it."""
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, max_body_bytes: int, max_import_bytes: int
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        ending: Ending,
+        max_body_bytes: int,
+        max_import_bytes: int,
     ) -> None:
         self._app = app
         self._metrics = metrics
+        self._ending = ending
         self._max_body_bytes = max_body_bytes
         self._max_import_bytes = max_import_bytes
 
@@ -69,70 +79,89 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        watch = Stopwatch()
-        state = scope.setdefault("state", {})
-        state["watch"] = watch
         scope = _as_routed(scope)
-        headers = dict(scope["headers"])
-        request_id = _request_id(headers.get(b"x-request-id"))
-        route = route_of(scope["path"])
-        status = NOT_ANSWERED
-
-        async def end_lease(tokens: int) -> None:
-            lease: Lease | None = state.pop("lease", None)
-            if lease is not None:
-                await lease.end(tokens)
-
-        async def send_counted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                own_s = watch.own_s
-                self._time(route, own_s)
-                overhead_ms = f"{own_s * 1000:.2f}".encode()
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", request_id),
-                    (b"x-personadual-overhead-ms", overhead_ms),
-                    *state.get("ratelimit", ()),
-                ]
-            elif not message.get("more_body") and status != NOT_ANSWERED:
-                # Before the last byte is out: who has it may come back at once.
-                await end_lease(watch.tokens or watch.streamed)
-            await send(message)
-
         is_import = scope["path"] == IMPORT_PATH
         max_bytes = self._max_import_bytes if is_import else self._max_body_bytes
         body = _Body(receive, max_bytes, DRAIN_FACTOR * self._max_body_bytes)
+        exchange = _Exchange(scope, body, send, self._metrics, self._ending)
         with self._metrics.inflight.track_inprogress():
             try:
-                if int(headers.get(b"content-length") or 0) > max_bytes:
-                    await self._refuse(body, scope, send_counted)
+                if exchange.announced_bytes > max_bytes:
+                    await body.drain()
+                    self._metrics.rejected(Rejection.TOO_LARGE).inc()
+                    await exchange.refuse(body.too_large())
                 else:
-                    await self._app(scope, body.receive, send_counted)
+                    await self._app(scope, body.receive, exchange.send)
+            except asyncio.CancelledError:
+                # Who leaves ends in `ClientGone`: up to here only the server cancels, at its end.
+                if exchange.status != NOT_ANSWERED:
+                    raise
+                await exchange.refuse(GatewayEnding("the gateway ended before its answer came"))
             except Exception as error:  # the edge of the process: nothing is behind it
                 logger.exception("a request failed")
-                if status == NOT_ANSWERED:
-                    failure = to_http(PersonaDualError(type(error).__name__))
-                    await failure.to_response()(scope, body.receive, send_counted)
+                if exchange.status == NOT_ANSWERED:
+                    await exchange.refuse(PersonaDualError(type(error).__name__))
             finally:
-                # Still there where the caller left: what it was sent, and a guess at its prompt.
-                await end_lease(watch.streamed + body.seen_bytes // BYTES_PER_TOKEN)
-                self._count(route, status, scope["method"])
-
-    def _time(self, route: Route, own_s: float) -> None:
-        if route is Route.CHAT:
-            self._metrics.overhead_seconds.observe(own_s)
+                await exchange.end()
+                self._count(exchange.route, exchange.status, scope["method"])
 
     def _count(self, route: Route, status: int, method: str) -> None:
         self._metrics.requests(route, str(status)).inc()
         if route is Route.PERSONAS and status < 400 and method in _WRITES:
             self._metrics.persona_writes(_WRITES[method]).inc()
 
-    async def _refuse(self, body: _Body, scope: Scope, send: Send) -> None:
-        await body.drain()
-        self._metrics.rejected(Rejection.TOO_LARGE).inc()
-        await to_http(body.too_large()).to_response()(scope, body.receive, send)
+
+class _Exchange:
+    """One request, and how it is answered."""
+
+    def __init__(
+        self, scope: Scope, body: _Body, send: Send, metrics: Metrics, ending: Ending
+    ) -> None:
+        self._scope = scope
+        self._body = body
+        self._send = send
+        self._metrics = metrics
+        self._ending = ending
+        self._state: dict[str, Any] = scope.setdefault("state", {})
+        self._watch = self._state["watch"] = Stopwatch()
+        headers = dict(scope["headers"])
+        self._id = _request_id(headers.get(b"x-request-id"))
+        self.announced_bytes = int(headers.get(b"content-length") or 0)
+        self.route = route_of(scope["path"])
+        self.status = NOT_ANSWERED
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            own_s = self._watch.own_s
+            if self.route is Route.CHAT:
+                self._metrics.overhead_seconds.observe(own_s)
+            overhead_ms = f"{own_s * 1000:.2f}".encode()
+            message["headers"] = [
+                *message.get("headers", ()),
+                (b"x-request-id", self._id),
+                (b"x-personadual-overhead-ms", overhead_ms),
+                *self._state.get("ratelimit", ()),
+                *(CLOSE if self._ending.has_begun else ()),
+            ]
+        elif not message.get("more_body") and self.status != NOT_ANSWERED:
+            # Before the last byte is out: who has it may come back at once.
+            await self._end_lease(self._watch.tokens or self._watch.streamed)
+        await self._send(message)
+
+    async def refuse(self, error: PersonaDualError) -> None:
+        await to_http(error).to_response()(self._scope, self._body.receive, self.send)
+
+    async def end(self) -> None:
+        """Give back what the request still holds."""
+        # The lease is still there where the caller left: for what it was sent, and a guess at
+        # its prompt.
+        await self._end_lease(self._watch.streamed + self._body.seen_bytes // BYTES_PER_TOKEN)
+
+    async def _end_lease(self, tokens: int) -> None:
+        lease: Lease | None = self._state.pop("lease", None)
+        if lease is not None:
+            await lease.end(tokens)
 
 
 class _Body:

@@ -21,6 +21,7 @@ from app.auth import Door
 from app.chat import Chat
 from app.connection import take_all_files
 from app.console import add_console
+from app.ending import Ending
 from app.errors import HttpError, of_status, to_http
 from app.key_routes import router as key_router
 from app.keys import MAX_KEYS, KeyRing
@@ -84,6 +85,7 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     )
     ring = KeyRing(store.keys, max_entries=MAX_KEYS, life_s=settings.key_cache_s)
 
+    ending = Ending(settings.notice_s)
     policies = Policies(settings, metrics)
     shadows = open_shadows(settings, engine, metrics)
     chat = Chat(engine, served, personas, policies, metrics, settings, shadows)
@@ -94,13 +96,13 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
         when_away=settings.limits_when_store_away,
         lease_s=settings.slot_lease_s,
     )
-    readiness = _readiness(engine, served, store, metrics)
+    readiness = _readiness(engine, served, store, metrics, ending)
     parts = Parts(settings, chat, served, store, personas, ring, door, quota, metrics, readiness)
 
     # FastAPI's own page loads its script from a public network.
     app = FastAPIOffline(
         title="PersonaDual",
-        lifespan=lambda _app: _alive(parts, engine, policies, shadows),
+        lifespan=lambda _app: _alive(parts, engine, policies, shadows, ending),
         redoc_url=None,
         static_url="/docs/static",
     )
@@ -114,6 +116,7 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     app.add_middleware(
         Edge,
         metrics=metrics,
+        ending=ending,
         max_body_bytes=settings.max_body_bytes,
         max_import_bytes=settings.max_import_bytes,
     )
@@ -124,10 +127,10 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _alive(
-    parts: Parts, engine: Engine, policies: Policies, shadows: Shadows | None
+    parts: Parts, engine: Engine, policies: Policies, shadows: Shadows | None, ending: Ending
 ) -> AsyncIterator[None]:
     """The gateway's life: what works beside the requests, and what is closed at the end."""
-    with _reloading(parts.settings, policies):
+    with ending.by_signal(), _reloading(parts.settings, policies):
         with contextlib.suppress(EngineError):
             # So that a missing gate stands in the log; the engine may come later.
             await parts.served.get()
@@ -147,7 +150,9 @@ async def _alive(
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _readiness(engine: Engine, served: ServedModel, store: Store, metrics: Metrics) -> Readiness:
+def _readiness(
+    engine: Engine, served: ServedModel, store: Store, metrics: Metrics, ending: Ending
+) -> Readiness:
     async def ping_gate() -> None:
         if not (await served.look()).has_gate:
             raise EngineUnavailable("the engine has no PersonaDual gate")
@@ -157,7 +162,7 @@ def _readiness(engine: Engine, served: ServedModel, store: Store, metrics: Metri
         Dependency.ENGINE: engine.ping,
         Dependency.GATE: ping_gate,
     }
-    return Readiness(pings, metrics)
+    return Readiness(pings, metrics, ending)
 
 
 @contextlib.contextmanager

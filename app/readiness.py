@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+from app.ending import Ending
 from app.metrics import Dependency, Metrics
 from model.errors import PersonaDualError
 
@@ -18,17 +19,19 @@ WATCH_S = 15.0
 class Readiness:
     """Asks everything that an answer needs, all at once."""
 
-    def __init__(self, pings: Mapping[Dependency, Ping], metrics: Metrics) -> None:
+    def __init__(self, pings: Mapping[Dependency, Ping], metrics: Metrics, ending: Ending) -> None:
         self._pings = dict(pings)
+        self._ending = ending
         self._metrics = metrics
 
     async def report(self) -> dict[str, str]:
-        """`ok` or the reason, by name."""
+        """`ok` or the reason, by name; one that is about to end names itself too."""
         states = await asyncio.gather(*map(_state, self._pings.values()))
         report = dict(zip(self._pings, states, strict=True))
         for dependency, state in report.items():
             self._metrics.tell_dependency(dependency, is_up=state == OK)
-        return {dependency.value: state for dependency, state in report.items()}
+        told = {dependency.value: state for dependency, state in report.items()}
+        return {"gateway": "is about to end", **told} if self._ending.has_begun else told
 
     async def watch(self) -> None:
         """Keep the metrics true, until cancelled."""

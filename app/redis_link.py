@@ -1,7 +1,7 @@
 """The connection to Redis that personas, keys and limits share: one pool, one breaker, one ear.
 
-Time-outs are tens of milliseconds and nothing is retried: a Redis that hangs must not hang
-answers. After a failure the store is left alone for a moment.
+Time-outs are tens of milliseconds and what timed out is not retried: a Redis that hangs must not
+hang answers. After a failure the store is left alone for a moment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError, RedisError, ResponseError
 
 from app.cache import Listener
 from model.errors import StoreUnavailable
@@ -37,7 +37,9 @@ class RedisLink:
             timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
+            # A connection that was reset while it lay idle shows it only when it is used: a second
+            # try opens a new one. What hangs is no ConnectionError.
+            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
             max_connections=64,
         )
         self.redis: Redis = Redis.from_pool(pool)

@@ -142,6 +142,14 @@ class Settings(BaseSettings):
         1_000_000_000, ge=1_000, description="Largest upload of personas."
     )
     max_messages: int = Field(2_048, ge=1, description="Most messages in one request.")
+    caller_silence_s: float = Field(
+        60.0, gt=0, description="Limit for a caller that reads nothing of its stream."
+    )
+    notice_s: float = Field(
+        5.0,
+        ge=0,
+        description="How long a gateway that is told to end stays reachable, its readiness at 503.",
+    )
     metrics_dir: Path | None = Field(
         None, description="Folder in which several workers share their metrics; empty at start."
     )

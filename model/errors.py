@@ -19,6 +19,7 @@ PersonaDualError
 │   ├── EngineRejected        it refused the request; carries its status and error object
 │   └── EngineBroken          it answered what no engine should (not JSON, cut stream)
 ├── ClientGone                the caller left; nobody reads an answer
+├── GatewayEnding             the gateway ends; another one, or the next, can answer
 ├── PolicyInvalid             a policy file cannot be used; `field` names the place
 ├── CardInvalid               `personadual.json` is malformed; `field` names the place
 ├── CheckpointInvalid         the checkpoint folder cannot be used
@@ -130,6 +131,10 @@ class EngineRejected(EngineError):
 
 class ClientGone(PersonaDualError):
     code = "client_gone"
+
+
+class GatewayEnding(PersonaDualError):
+    code = "gateway_ending"
 
 
 class PolicyInvalid(PersonaDualError):

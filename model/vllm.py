@@ -30,6 +30,8 @@ from model.mode import Mode, TagIds, Tags
 
 # vLLM closes idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): let go of them before.
 KEEP_ALIVE_S = 4.0
+MAX_EVENT_BYTES = 4_000_000
+"""An event of a stream that goes on beyond this is none."""
 CHAT_PATH = "/v1/chat/completions"
 JSON_HEADERS = {"Content-Type": "application/json"}
 
@@ -178,6 +180,7 @@ class EventSplitter:
 
     Works on bytes, so a character that is cut in two is whole again before it is decoded. vLLM
     ends lines with a line feed and writes one `data:` line per event; comments are dropped.
+    Raises EngineBroken where an event does not end.
     """
 
     def __init__(self) -> None:
@@ -186,6 +189,8 @@ class EventSplitter:
 
     def feed(self, received: bytes) -> list[bytes]:
         *events, self._rest = (self._rest + received).split(b"\n\n")
+        if len(self._rest) > MAX_EVENT_BYTES:
+            raise EngineBroken("the engine sent an event without end")
         payloads = []
         for event in events:
             if event.startswith(b"data: {"):
@@ -238,5 +243,7 @@ def _translated() -> Iterator[None]:
         raise EngineTimeout("the engine did not answer in time") from error
     except aiohttp.ClientPayloadError as error:
         raise EngineBroken("the engine's answer broke off") from error
+    except aiohttp.ClientResponseError as error:
+        raise EngineBroken("the engine's answer is not HTTP") from error
     except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
         raise EngineUnavailable("the engine cannot be reached") from error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import uvicorn
+import uvloop
 from openai import OpenAI
 from pydantic import SecretStr
 from redis import Redis
@@ -152,7 +153,9 @@ class Gateway:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
-        asyncio.run(self._server.serve(sockets=[self._socket]))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            self.loop = runner.get_loop()
+            runner.run(self._server.serve(sockets=[self._socket]))
 
     def start(self) -> None:
         self._thread.start()

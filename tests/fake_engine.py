@@ -12,7 +12,7 @@ import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -37,6 +37,9 @@ class Script:
     delay_s: float = 0.0  # before each token
     status: int = 200
     fail_after: int | None = None  # tokens after which the connection breaks
+    hang_after: int | None = None  # tokens after which nothing more comes
+    headers_after_s: float = 0.0
+    garbage: bytes | None = None  # what comes in place of an answer, or of a stream's tokens
     untagged: bool = False
     is_burst: bool = False  # a stream's events come in one write
     is_error_told: bool = False  # a stream that fails says so in an event, as vLLM does
@@ -50,7 +53,8 @@ class Script:
 class FakeEngine:
     """Runs in a thread with a loop of its own; `url` is where it listens."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
+        self._port = port
         self.script = Script()
         self.running = 0
         self.headers: list[dict[str, str]] = []
@@ -85,9 +89,10 @@ class FakeEngine:
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/script", self._change)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", self._port)
         await site.start()
         port = runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{port}"
@@ -101,6 +106,11 @@ class FakeEngine:
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(text=f"vllm:num_requests_running {float(self.running)}\n")
+
+    async def _change(self, request: web.Request) -> web.Response:
+        """Tests change the script of a fake in another process by this."""
+        self.script = replace(Script(), **await request.json())
+        return web.Response()
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         tokens = re.findall("|".join(map(re.escape, IDS)), (await request.json())["prompt"])
@@ -124,12 +134,15 @@ class FakeEngine:
         record.seen.append(body)
         self.running += 1
         try:
+            await asyncio.sleep(script.headers_after_s)
             replies = [ScriptedReply(body, dial, script) for _ in range(int(body.get("n") or 1))]
             if body.get("stream"):
                 return await self._stream(request, body, script, replies)
             for reply in replies:
                 for _ in reply.tokens:
                     await asyncio.sleep(script.delay_s)
+            if script.garbage is not None:
+                return web.Response(body=script.garbage, content_type="application/json")
             return web.json_response(self._whole(script, replies))
         finally:
             self.running -= 1
@@ -175,7 +188,12 @@ class FakeEngine:
             for index in range(len(replies))
             if place < len(replies[index].tokens)
         ):
+            if script.garbage is not None:
+                await response.write(script.garbage)
+                return response
             await asyncio.sleep(script.delay_s)
+            if script.hang_after == sent:
+                await asyncio.sleep(3600)
             if script.fail_after == sent and request.transport is not None:
                 if script.is_error_told:
                     error = {"message": "scripted failure", "type": "InternalServerError"}

@@ -20,7 +20,8 @@ class GatewayProcess:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
-        env = {f"PERSONADUAL_{name.upper()}": value for name, value in settings.items()}
+        chosen = {"notice_s": "0", **settings}
+        env = {f"PERSONADUAL_{name.upper()}": value for name, value in chosen.items()}
         command = ["-m", "uvicorn", "app.main:gateway", "--factory", "--port", str(port), *options]
         with log.open("wb") as out:
             self.process = subprocess.Popen(

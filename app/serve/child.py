@@ -20,6 +20,7 @@ TAIL_LINES = 15
 LOG_BYTES = 5_000_000
 LOG_FILES = 2
 STOP_S = 15.0
+"""How long a child that is asked to end may take."""
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -40,12 +41,14 @@ class Child:
         env: Mapping[str, str],
         log: Path,
         held: Sequence[int] = (),
+        stop_s: float = STOP_S,
     ) -> None:
         self.name = name
         self._command = list(command)
         self._env = dict(env)
         self.log = log
         self._held = tuple(held)
+        self._stop_s = stop_s
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._process: subprocess.Popen[str] | None = None
         self._pump: threading.Thread | None = None
@@ -114,7 +117,7 @@ class Child:
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_S)
+                self._process.wait(self._stop_s)
         # The session of the child is its process group: what is left in it goes too.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)

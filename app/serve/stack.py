@@ -16,7 +16,7 @@ from redis import Redis
 
 from app.policies import read_policy
 from app.serve import preflight, probes
-from app.serve.child import Child
+from app.serve.child import STOP_S, Child
 from app.serve.door import check_door
 from app.serve.engine import (
     Launch,
@@ -194,21 +194,29 @@ class Stack:
         wish = self._wish
         command, env = gateway_command(Listen(wish.host, wish.port, wish.workers), self._runtime)
         env["PERSONADUAL_ENGINE_URL"] = self._engine_url
+        # Nobody is told by readiness unless that is wished for: Ctrl-C ends at once.
+        notice_s = self._settings.notice_s if "notice_s" in self._settings.model_fields_set else 0.0
+        env["PERSONADUAL_NOTICE_S"] = str(notice_s)
         if redis_url is not None:
             env["PERSONADUAL_REDIS_URL"] = redis_url
         if checkpoint is not None:
             env["PERSONADUAL_CHECKPOINT"] = str(checkpoint)
         with self._say("the gateway"):
-            child = self._launch("gateway", command, env)
+            child = self._launch("gateway", command, env, stop_s=STOP_S + notice_s)
             url = f"{self.url}/health/ready"
             self._wait(
                 child, GATEWAY_LIMIT_S, lambda: probes.answers(url), lambda: probes.ask(url)[1]
             )
 
     def _launch(
-        self, name: str, command: list[str], env: dict[str, str], held: Sequence[int] = ()
+        self,
+        name: str,
+        command: list[str],
+        env: dict[str, str],
+        held: Sequence[int] = (),
+        stop_s: float = STOP_S,
     ) -> Child:
-        child = Child(name, command, env, self._wish.data / "logs" / f"{name}.log", held)
+        child = Child(name, command, env, self._wish.data / "logs" / f"{name}.log", held, stop_s)
         self._children.append(child)
         child.start()
         return child

@@ -1,0 +1,1 @@
+"""Faults, injected for real: what callers see, that the gateway recovers, that nothing stays."""
