@@ -270,6 +270,7 @@ def test_the_gateway_alone_takes_the_place_of_its_command(
             **os.environ,
             "PERSONADUAL_ENGINE_URL": fake.url,
             "PERSONADUAL_REDIS_URL": redis_server.url,
+            "PERSONADUAL_NOTICE_S": "0",
         },
     )
     url = f"http://127.0.0.1:{port}"

@@ -121,9 +121,7 @@ def test_one_that_reads_nothing(
             time.sleep(1)
             assert process.running() == 1, "it waits"
             assert resident_kb(gateway.process.pid) - before < 16_000
-            begun = time.monotonic()
-            wait_until(lambda: process.running() == 0, 5)
-            assert time.monotonic() - begun < 2
+            wait_until(lambda: process.running() == 0, 4)
         assert "read nothing of its stream for 2 s" in gateway.said
         process.script()
         assert chat(gateway.url).status == 200
