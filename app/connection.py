@@ -1,8 +1,10 @@
-"""A caller's connection, bounded: how much a head may hold, how slowly a request may come.
+"""A caller's connection, bounded: how much a head may hold, how slowly a request may come, and
+how long an answer may wait to be read.
 
 uvicorn's own protocol bounds only the silence between two requests. Before a request is whole no
 handler and no middleware sees it, so what holds a caller that sends a byte a second, or headers
-without end, stands here. The server is told by `--http app.connection:Connection`.
+without end, stands here; so does what frees the engine, and all buffers, of one that does not
+read, for only a reset does. The server is told by `--http app.connection:Connection`.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
+import struct
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -21,6 +25,7 @@ logger = logging.getLogger("personadual.gateway")
 SPARE_FILES = 128
 """Open files that no connection gets: listeners, Redis, logs, modules."""
 FEW_CONNECTIONS = 1_000
+RESET = struct.pack("ii", 1, 0)
 HEADER_COST = 32
 """Bytes that a header counts beside its own, as in HTTP/2: short ones cost memory too."""
 INVALID = HttpError(400, "this is no HTTP request", "invalid_request_error", "invalid_http")
@@ -34,16 +39,19 @@ FULL = HttpError(
 
 
 class Connection(HttpToolsProtocol):
-    """Drops a caller whose request does not come on, refuses heads that are too large.
+    """Drops a caller whose request does not come on, or who does not read; refuses heads that are
+    too large.
 
     A request that has begun, and the first one of a connection, bring `bytes_per_s` on average of
     every `window_s`, or are whole before it ends. While it waits for the gateway, which
-    reads no further or still answers the one before, nothing is asked of the caller.
+    reads no further or still answers the one before, nothing is asked of the caller. The buffers
+    to a caller may be full for `unread_s` at once.
     """
 
     max_head_bytes = 65_536
     window_s = 10.0
     bytes_per_s = 1_000
+    unread_s = 60.0
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
@@ -54,6 +62,7 @@ class Connection(HttpToolsProtocol):
         self._arrived_bytes = 0
         self._is_begun = False
         self._look: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -64,7 +73,16 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        self._end_wait()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(self.unread_s, self._drop)
+
+    def resume_writing(self) -> None:
+        self._end_wait()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         self._arrived_bytes += len(data)
@@ -127,6 +145,18 @@ class Connection(HttpToolsProtocol):
         if self._look is not None:
             self._look.cancel()
             self._look = None
+
+    def _end_wait(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _drop(self) -> None:
+        logger.warning("a caller read nothing of its answer for %g s", self.unread_s)
+        # Closed any other way, what it has not read would wait for it: here, or in the kernel.
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.transport.abort()
 
     def _judge(self) -> None:
         """A window is over, and the request is not whole."""

@@ -1,4 +1,4 @@
-"""Callers that leave, or read nothing: their work is dropped, and what it held is given back.
+"""Callers that leave: their work is dropped, and what it held is given back.
 
 Frameworks never cancel a handler whose answer is not streamed, and watch a streamed one with a
 group of tasks, which costs more than the answer of a fast engine. Here a watch begins only when
@@ -8,7 +8,6 @@ the work has taken a while: before that there is nothing to save.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -20,29 +19,15 @@ from starlette.types import Receive, Scope, Send
 from app.errors import to_http
 from model.errors import ClientGone, GatewayEnding
 
-logger = logging.getLogger("personadual.gateway")
-
 T = TypeVar("T")
 WATCH_AFTER_S = 0.1
 """Shorter work is done before anybody could notice that its caller has left."""
+EVENTS = "text/event-stream"
 COMMENT = b": keep-alive\n\n"
-LOOKS = 4
-"""How often a caller is looked at within the time in which it must read something."""
 
 
-class Pace:
-    """How a stream is read: `waiting` is the number of the event that its caller has yet to take,
-    0 while none waits. `limit_s` bounds how long one may wait."""
-
-    def __init__(self, limit_s: float) -> None:
-        self.limit_s = limit_s
-        self.waiting = 0
-
-
-async def unless_gone(
-    receive: Receive, work: Coroutine[Any, Any, T], pace: Pace | None = None
-) -> T:
-    """Do the work, and drop it when the caller leaves, or does not keep the pace.
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work, and drop it when the caller leaves.
 
     The body has been read, so the caller's next message is its farewell.
 
@@ -55,7 +40,7 @@ async def unless_gone(
 
     def begin() -> None:
         nonlocal watch
-        watch = asyncio.ensure_future(_cancel_when_gone(receive, worker, pace))
+        watch = asyncio.ensure_future(_cancel_when_gone(receive, worker))
 
     timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, begin)
     try:
@@ -80,9 +65,8 @@ class EventStream(Response):
     def __init__(
         self,
         events: AsyncGenerator[bytes, None],
-        silence_s: float,
         keep_alive_s: float = 0.0,
-        media_type: str = "text/event-stream",
+        media_type: str = EVENTS,
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -91,26 +75,24 @@ class EventStream(Response):
         self._events = events
         self._keep_alive_s = keep_alive_s
         self._sent_at = 0.0
-        self._pace = Pace(silence_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         try:
             with suppress(ClientGone):  # nobody is left to be told; what it held is closed
-                await unless_gone(receive, self._send(start, send), self._pace)
+                await unless_gone(receive, self._send(start, send))
         except asyncio.CancelledError:  # the server's end: its time for what was begun is over
+            if self.media_type != EVENTS:
+                raise
             ending = to_http(GatewayEnding("the gateway ended before the answer did"))
             await send({"type": "http.response.body", "body": ending.to_event()})
 
     async def _send(self, start: dict[str, Any], send: Send) -> None:
         async with aclosing(self._events) as events, self._kept_alive(send):
             await send(start)
-            number = 0
             async for event in events:
-                number += 1
-                self._sent_at, self._pace.waiting = time.monotonic(), number
+                self._sent_at = time.monotonic()
                 await send({"type": "http.response.body", "body": event, "more_body": True})
-                self._pace.waiting = 0
         await send({"type": "http.response.body", "body": b""})
 
     @asynccontextmanager
@@ -135,29 +117,7 @@ class EventStream(Response):
             await asyncio.sleep(self._keep_alive_s - silent_s)
 
 
-async def _cancel_when_gone(receive: Receive, worker: asyncio.Task[Any], pace: Pace | None) -> None:
-    await (_left(receive) if pace is None else _left_or_stuck(receive, pace))
-    worker.cancel()
-
-
-async def _left(receive: Receive) -> None:
-    """Wait until the caller has left."""
+async def _cancel_when_gone(receive: Receive, worker: asyncio.Task[Any]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _left_or_stuck(receive: Receive, pace: Pace) -> None:
-    """Wait until the caller has left, or has taken nothing for too long.
-
-    The server's buffers are full by then: bytes that nobody reads cost a stream its engine.
-    """
-    seen, since = 0, 0.0
-    while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pace.limit_s / LOOKS):
-                return await _left(receive)
-        if pace.waiting != seen or not seen:
-            seen, since = pace.waiting, time.monotonic()
-        elif time.monotonic() - since >= pace.limit_s:
-            logger.warning("a caller read nothing of its stream for %g s", pace.limit_s)
-            return None
+    worker.cancel()

@@ -103,7 +103,7 @@ async def export_personas(
     if after is not None:
         check_id(after, "after")
     lines = await open_export(parts.store.personas, caller.tenant, after)
-    return EventStream(lines, parts.settings.caller_silence_s, media_type=JSON_LINES)
+    return EventStream(lines, media_type=JSON_LINES)
 
 
 @router.post(IMPORT_PATH, openapi_extra=takes(PersonaLine, JSON_LINES))

@@ -38,8 +38,7 @@ async def chat_completions(request: Request) -> Response:
     asked = await _asked(request, caller, parts.settings.max_messages)
     if asked.request.stream:
         events = await unless_gone(request.receive, parts.chat.open(asked))
-        settings = parts.settings
-        return EventStream(events, settings.caller_silence_s, settings.sse_keep_alive_s)
+        return EventStream(events, parts.settings.sse_keep_alive_s)
     answered = await unless_gone(request.receive, parts.chat.answer(asked))
     headers = {
         "x-personadual-source": answered.decision.source.value,

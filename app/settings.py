@@ -142,9 +142,6 @@ class Settings(BaseSettings):
         1_000_000_000, ge=1_000, description="Largest upload of personas."
     )
     max_messages: int = Field(2_048, ge=1, description="Most messages in one request.")
-    caller_silence_s: float = Field(
-        60.0, gt=0, description="Limit for a caller that reads nothing of its stream."
-    )
     notice_s: float = Field(
         5.0,
         ge=0,

@@ -29,6 +29,7 @@ from app.keys import Role, make_key
 from app.quota import UNLIMITED, Limits
 from app.redis_store import RedisStore
 from app.serve.child import Child
+from app.serve.gateway import Listen, gateway_command
 from app.serve.preflight import free_port, redis_binary
 from benchmarks.soak_traffic import Caller, Ledger, Sample, Site, sample
 
@@ -170,9 +171,9 @@ async def _served() -> AsyncIterator[tuple[Site, Child]]:
     engine_port, port = free_port(), free_port()
     engine_url, url = f"http://127.0.0.1:{engine_port}", f"http://127.0.0.1:{port}"
     redis = [redis_binary(), "--port", "0", "--unixsocket", f"{folder}/redis.sock", "--save", ""]
-    uvicorn = [sys.executable, "-m", "uvicorn", "app.main:gateway", "--factory"]
-    options = f"--port {port} --loop uvloop --http httptools --no-access-log".split()
+    command, env = gateway_command(Listen("127.0.0.1", port, workers=1), folder)
     settings = {
+        **env,
         "PERSONADUAL_ENGINE_URL": engine_url,
         "PERSONADUAL_REDIS_URL": redis_url,
         # What is measured is the gateway and not the moments at which this machine is busy.
@@ -180,7 +181,7 @@ async def _served() -> AsyncIterator[tuple[Site, Child]]:
         "PERSONADUAL_NOTICE_S": "0",
     }
     echo = [sys.executable, "-m", "benchmarks.echo", str(engine_port)]
-    gateway = Child("gateway", [*uvicorn, *options], settings, folder / "gateway.log")
+    gateway = Child("gateway", command, settings, folder / "gateway.log")
     children = [
         Child("redis", redis, {}, folder / "redis.log"),
         Child("engine", echo, {}, folder / "engine.log"),

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from app.connection import Connection
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script
 from tests.faults.engine_process import EngineProcess
@@ -23,6 +24,12 @@ from tests.http import call, chat
 
 PIECE = "Z" * 100_000
 MANY = 400  # pieces: 40 MB
+
+
+class Impatient(Connection):
+    """Two seconds are for tests."""
+
+    unread_s = 2.0
 
 
 @contextmanager
@@ -39,6 +46,11 @@ def asked(url: str, **fields: Any) -> Iterator[socket.socket]:
         )
         connection.sendall(head.encode() + raw)
         yield connection
+
+
+def read_all(connection: socket.socket) -> None:
+    while connection.recv(1_000_000):
+        pass
 
 
 MOMENTS: dict[str, tuple[dict[str, Any], dict[str, Any], bytes]] = {
@@ -105,10 +117,10 @@ def test_one_that_reads_nothing(
     """40 MB wait in the engine and not in the gateway, until the caller's time is over."""
     gateway = GatewayProcess(
         tmp_path / "gateway.log",
+        *("--http", "tests.faults.test_callers:Impatient"),
         engine_url=process.url,
         redis_url=redis_server.url,
         auth="off",
-        caller_silence_s="2",
     )
     try:
         gateway.wait_ready()
@@ -116,13 +128,15 @@ def test_one_that_reads_nothing(
             assert chat(gateway.url, stream=stream).status == 200
         process.script(answer="So.\n\n<answer>" + f"{PIECE} " * MANY)
         before = resident_kb(gateway.process.pid)
-        with asked(gateway.url, stream=True):
+        with asked(gateway.url, stream=True) as connection:
             wait_until(lambda: process.running() == 1)
             time.sleep(1)
             assert process.running() == 1, "it waits"
             assert resident_kb(gateway.process.pid) - before < 16_000
             wait_until(lambda: process.running() == 0, 4)
-        assert "read nothing of its stream for 2 s" in gateway.said
+            with pytest.raises(ConnectionResetError):
+                read_all(connection)
+        assert "read nothing of its answer for 2 s" in gateway.said
         process.script()
         assert chat(gateway.url).status == 200
     finally:
@@ -131,7 +145,7 @@ def test_one_that_reads_nothing(
 
 def test_one_that_reads_slowly(start_gateway: Starter, fake: FakeEngine, script: Script) -> None:
     """Longer than the limit in all, and never as long at once: it gets everything."""
-    gateway = start_gateway(fake.url, caller_silence_s=2)
+    gateway = start_gateway(fake.url, http=Impatient)
     with nothing_stays(gateway, fake):
         script.answer = "So.\n\n<answer>" + f"{PIECE} " * 40
         seen = 0
