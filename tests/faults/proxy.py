@@ -40,7 +40,7 @@ class Proxy:
         self._started.wait()
 
     def stop(self) -> None:
-        self.drop()
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
@@ -48,17 +48,22 @@ class Proxy:
         """Reset all connections."""
         self._loop.call_soon_threadsafe(self._abort_all)
 
+    async def _end(self) -> None:
+        self._server.close()
+        self._abort_all()
+        await asyncio.sleep(0.05)  # what has just been accepted ends by itself
+
     def _abort_all(self) -> None:
         for writer in self._open:
             writer.transport.abort()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = server.sockets[0].getsockname()[1]
+        starting = asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = self._loop.run_until_complete(starting)
+        self.port = self._server.sockets[0].getsockname()[1]
         self._started.set()
         self._loop.run_forever()
-        server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.fault.refuses:
