@@ -99,7 +99,7 @@ def test_a_shadow_is_no_request_of_a_user(shadowed: Gateway, script: Script) -> 
     assert 'persona="withheld"' not in text
     assert value(text, 'personadual_requests_total{route="chat",status="200"}') == 2
     assert value(text, 'personadual_request_seconds_count{mode="general"}') == 2
-    assert value(text, 'personadual_tokens_total{kind="completion",mode="general"}') == 2 * 9
+    assert value(text, 'personadual_tokens_total{kind="completion",mode="general"}') == 2 * 10
 
 
 @pytest.mark.parametrize("stream", [False, True])
