@@ -6,6 +6,7 @@ else into the working folder, and belongs into the corpus once it is mended.
 
 from __future__ import annotations
 
+import resource
 import sys
 
 import atheris
@@ -20,7 +21,9 @@ MAX_MEMORY_MB = 1_024
 def main() -> None:
     name, seconds, *found = sys.argv[1:]
     options = [f"-max_total_time={seconds}", f"-max_len={MAX_INPUT_BYTES}", "-timeout=5"]
-    options += [f"-rss_limit_mb={MAX_MEMORY_MB}", f"-dict={CORPUS / (name + '.dict')}"]
+    # libFuzzer looks at the peak, and Linux hands that of the parent on.
+    born_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    options += [f"-rss_limit_mb={born_mb + MAX_MEMORY_MB}", f"-dict={CORPUS / (name + '.dict')}"]
     options += [f"-artifact_prefix={folder}/crash-" for folder in found]
     atheris.Setup([sys.argv[0], *options, *found, str(CORPUS / name)], TARGETS[name])
     atheris.Fuzz()
