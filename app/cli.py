@@ -86,14 +86,13 @@ def serve(
         settings = read_settings()
         stack = Stack(wish, settings, _step)
         # The clean-up is within: a second Ctrl-C does not cut it short.
-        with stoppable():
+        with stoppable(), reloadable(stack) if settings.policy else contextlib.nullcontext():
             try:
                 begun = time.monotonic()
                 stack.start()
                 console.print(f"ready after {time.monotonic() - begun:.0f} s")
                 console.print(_example(stack, settings.auth), soft_wrap=True)
-                with reloadable(stack.gateway) if settings.policy else contextlib.nullcontext():
-                    stack.watch()
+                stack.watch()
             except Stopped:
                 console.print("ending")
             finally:

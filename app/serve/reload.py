@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from app.serve.stack import Stack
+
 _WORKER = b"spawn_main"
 """In the command line of uvicorn's workers, and of no other child of its supervisor."""
 
 
 @contextlib.contextmanager
-def reloadable(gateway: int) -> Iterator[None]:
-    """Within the block SIGHUP goes on to the gateway of this process id, or to its workers.
+def reloadable(stack: Stack) -> Iterator[None]:
+    """Within the block SIGHUP goes on to the stack's gateway, or to its workers.
 
-    A terminal that is closed sends SIGHUP too: that still ends us.
+    One that is not started yet is about to read the file anyway. A terminal that is closed sends SIGHUP too: that still ends us.
     """
     has_begun_with_terminal = _has_terminal()
 
@@ -25,7 +27,7 @@ def reloadable(gateway: int) -> Iterator[None]:
         if has_begun_with_terminal and not _has_terminal():
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        for pid in readers_of(gateway):
+        for pid in readers_of(stack.gateway) if stack.gateway else ():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGHUP)
 

@@ -71,6 +71,7 @@ class Stack:
         self.first_key: str | None = None
         self._engine_url = settings.engine_url
         self._children: list[Child] = []
+        self._gateway: Child | None = None
         self._held = contextlib.ExitStack()
         self._runtime = Path(tempfile.mkdtemp(prefix="personadual-"))
         self._held.callback(shutil.rmtree, self._runtime, ignore_errors=True)
@@ -113,9 +114,9 @@ class Stack:
         self._start_gateway(redis_url, checkpoint)
 
     @property
-    def gateway(self) -> int:
-        """The process id of the gateway, or of the supervisor of several."""
-        return self._children[-1].pid or 0
+    def gateway(self) -> int | None:
+        """The process id of the gateway, or of the supervisor of several, once it is started."""
+        return None if self._gateway is None else self._gateway.pid
 
     def model_name(self) -> str:
         """The name of the model that is served, as its users must call it."""
@@ -202,7 +203,7 @@ class Stack:
         if checkpoint is not None:
             env["PERSONADUAL_CHECKPOINT"] = str(checkpoint)
         with self._say("the gateway"):
-            child = self._launch("gateway", command, env, stop_s=STOP_S + notice_s)
+            child = self._gateway = self._launch("gateway", command, env, stop_s=STOP_S + notice_s)
             url = f"{self.url}/health/ready"
             self._wait(
                 child, GATEWAY_LIMIT_S, lambda: probes.answers(url), lambda: probes.ask(url)[1]
