@@ -16,30 +16,30 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from app import audit
-from app.auth import Door
-from app.chat import Chat
-from app.connection import take_all_files
+from app.access import audit
+from app.access.auth import Door
+from app.access.keys import MAX_KEYS, KeyRing
+from app.access.policies import Policies
+from app.access.quota import Quota
+from app.chat.served import ServedModel
+from app.chat.use_case import Chat
 from app.console import add_console
-from app.ending import Ending
 from app.errors import HttpError, of_status, to_http
-from app.key_routes import router as key_router
-from app.keys import MAX_KEYS, KeyRing
-from app.limits import Edge
+from app.http.connection import take_all_files
+from app.http.ending import Ending
+from app.http.key_routes import router as key_router
+from app.http.limits import Edge
+from app.http.openapi import document
+from app.http.parts import Parts
+from app.http.persona_routes import router as persona_router
+from app.http.readiness import Readiness
+from app.http.routes import busy, router
 from app.metrics import Dependency, Metrics, Rejection
-from app.openapi import document
-from app.parts import Parts
-from app.persona_routes import router as persona_router
 from app.personas import PersonaCache
-from app.policies import Policies
-from app.quota import Quota
-from app.readiness import Readiness
-from app.redis_store import RedisStore
-from app.routes import busy, router
-from app.served import ServedModel
+from app.redis.store import RedisStore
 from app.settings import Settings
-from app.shadow import Shadows
-from app.shadow_log import AuditLog
+from app.shadow.log import AuditLog
+from app.shadow.shadows import Shadows
 from app.store import Store
 from model.engine import Engine
 from model.errors import (

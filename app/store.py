@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from app.access.keys import KeyStore
+from app.access.quota import QuotaStore
 from app.cache import Listener
-from app.keys import KeyStore
 from app.personas import Key, PersonaStore
-from app.quota import QuotaStore
 
 
 class Store(Protocol):

@@ -24,6 +24,7 @@ from pathlib import Path
 import aiohttp
 import orjson
 
+from app.serve.gateway import HTTP
 from app.serve.preflight import free_port, redis_binary
 
 HERE = Path(__file__).parent
@@ -46,9 +47,7 @@ class Server:
     def __init__(self, application: str, env: dict[str, str]) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        options = (
-            f"--port {port} --loop uvloop --http app.connection:Connection --no-access-log".split()
-        )
+        options = f"--port {port} --loop uvloop --http {HTTP} --no-access-log".split()
         command = [sys.executable, "-m", "uvicorn", application, "--factory", *options]
         self.process = subprocess.Popen(
             [*command, "--log-level", "warning"],

@@ -25,9 +25,9 @@ from pathlib import Path
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.keys import Role, make_key
-from app.quota import UNLIMITED, Limits
-from app.redis_store import RedisStore
+from app.access.keys import Role, make_key
+from app.access.quota import UNLIMITED, Limits
+from app.redis.store import RedisStore
 from app.serve.child import Child
 from app.serve.gateway import Listen, gateway_command
 from app.serve.preflight import free_port, redis_binary

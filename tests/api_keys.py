@@ -8,8 +8,8 @@ import subprocess
 import sys
 from typing import Any
 
-from app.keys import Role, make_key
-from app.redis_store import RedisStore
+from app.access.keys import Role, make_key
+from app.redis.store import RedisStore
 
 COMMAND = [sys.executable, "-m", "app"]
 

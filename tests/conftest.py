@@ -22,7 +22,7 @@ from openai import OpenAI
 from pydantic import SecretStr
 from redis import Redis
 
-from app.connection import Connection
+from app.http.connection import Connection
 from app.main import create_app, open_engine, open_store
 from app.serve.preflight import free_port, redis_binary
 from app.settings import Settings

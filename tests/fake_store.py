@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from app.keys import ApiKey
+from app.access.keys import ApiKey
+from app.access.quota import Limits, Slot, Standing
 from app.personas import Key, Page, PersonaStore
-from app.quota import Limits, Slot, Standing
 from model.errors import StoreUnavailable
 from model.persona import Persona
 

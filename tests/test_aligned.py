@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.aligned import AlignedEntries
+from app.chat.aligned import AlignedEntries
 from model.mode import Tags
 from model.reply import ReplyParser
 

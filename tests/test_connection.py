@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.connection import Connection, fitting_connections
+from app.http.connection import Connection, fitting_connections
 from tests.conftest import Gateway, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script
 from tests.http import Answer, call, chat
@@ -250,7 +250,7 @@ def test_the_limit_of_files_is_raised_as_far_as_it_goes(most: int, is_told: bool
     """Where that is little, the log says so and what to do."""
     code = (
         f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, {most}));"
-        "from app.connection import take_all_files; take_all_files();"
+        "from app.http.connection import take_all_files; take_all_files();"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )
     done = subprocess.run(

@@ -14,9 +14,9 @@ from openai import AuthenticationError, PermissionDeniedError
 from redis import Redis
 from typer.testing import CliRunner
 
-from app.auth import Door, is_loopback
+from app.access.auth import Door, is_loopback
+from app.access.keys import KeyRing, Role, make_key
 from app.commands.key import app as key_app
-from app.keys import KeyRing, Role, make_key
 from app.settings import Auth
 from model.errors import KeyRefused, RoleMissing, StoreUnavailable
 from tests.api_keys import command, new_key

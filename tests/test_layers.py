@@ -43,6 +43,17 @@ def test_layers_never_look_up_or_sideways(path: Path) -> None:
     assert not tops(path) & forbidden
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "app").rglob("*.py")), ids=name_of)
+def test_rules_know_neither_http_nor_redis(path: Path) -> None:
+    """What a request means is said without saying how it came or where things lie."""
+    package = name_of(path).split(".")[1] if path.parent.name != "app" else path.stem
+    if package in {"access", "chat", "shadow", "personas", "cache", "store"}:
+        assert not {name for name in imports(path) if name.startswith(("app.http", "app.redis"))}
+        assert not tops(path) & {"fastapi", "starlette", "redis"}
+    if package == "redis":
+        assert not {name for name in imports(path) if name.startswith("app.http")}
+
+
 @pytest.mark.parametrize("name", PURE)
 def test_pure_modules_need_the_standard_library_alone(name: str) -> None:
     """What trainer, gate and gateway share drags nothing in."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from app.likeness import MAX_CHARACTERS, compare
+from app.shadow.likeness import MAX_CHARACTERS, compare
 
 CASES: list[tuple[str, str, bool, float | None]] = [
     ("B", "The answer is (b).", True, None),

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from app.keys import KeyRing
+from app.access.keys import KeyRing
 from app.metrics import Metrics
 from app.personas import PersonaCache
-from app.redis_store import RedisStore
+from app.redis.store import RedisStore
 from model.errors import StoreUnavailable
 from model.persona import Persona
 from tests.conftest import RedisServer

@@ -9,10 +9,10 @@ import pytest
 from redis import Redis
 from typer.testing import CliRunner
 
+from app.access.dial import choose_dial
+from app.access.policies import read_policy
+from app.access.policy import OffRule, Policy, Rule, resolve
 from app.cli import app
-from app.dial import choose_dial
-from app.policies import read_policy
-from app.policy import OffRule, Policy, Rule, resolve
 from app.schemas import ChatRequest
 from app.settings import Isolation
 from model.decision import Dial, Source

@@ -15,7 +15,7 @@ import pytest
 from openai import RateLimitError
 from redis import Redis
 
-from app.quota import Limits, _duration
+from app.access.quota import Limits, _duration
 from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.plan import Plan
+from app.chat.plan import Plan
 from app.settings import Settings
 from model.vllm import CHAT_PATH
 from tests.conftest import Gateway, Starter, wait_until

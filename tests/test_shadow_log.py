@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from app.shadow_log import AuditLog
+from app.shadow.log import AuditLog
 
 WORKER = """
 import sys
 from pathlib import Path
-from app.shadow_log import AuditLog
+from app.shadow.log import AuditLog
 log = AuditLog(Path(sys.argv[1]), 2_000)
 for count in range(3_000):
     log.write({"worker": sys.argv[2], "count": count, "padding": "x" * 40})

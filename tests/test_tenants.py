@@ -8,7 +8,7 @@ from typing import Any
 
 from redis import Redis
 
-from app.policy import Rule
+from app.access.policy import Rule
 from model.mode import Mode
 from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer

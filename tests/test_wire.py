@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import wire
+from app.chat import wire
 
 TRICKY = [
     '}]},{"token":',

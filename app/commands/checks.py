@@ -13,9 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import app
+from app.access.policies import read_policy
 from app.commands.gateway import Gateway
 from app.commands.status import look
-from app.policies import read_policy
 from app.serve import preflight
 from app.serve.engine import CPU_PACKAGE, CUDA_PACKAGE, engine_package
 from app.settings import Settings, read_settings

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from app.policies import read_policy
+from app.access.policies import read_policy
 from model.console import console, reported
 
 app = typer.Typer(help="Check files that a gateway reads.", no_args_is_help=True)

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
+from app.access.key_schemas import KeyBody, KeyMade, KeyOut
+from app.access.keys import ApiKey, KeyStore, Role, make_key
 from app.errors import from_validation
-from app.key_schemas import KeyBody, KeyMade, KeyOut
-from app.keys import ApiKey, KeyStore, Role, make_key
 from app.serve.whereabouts import redis_url
 from app.settings import Settings, read_settings
 from model.console import console, errors, reported
@@ -152,7 +152,7 @@ def _ask(settings: Settings, data: Path, question: Callable[[KeyStore], Awaitabl
 
     async def ask() -> T:
         url = redis_url(settings, data)
-        from app.redis_store import RedisStore  # here, so that help answers at once
+        from app.redis.store import RedisStore  # here, so that help answers at once
 
         store = RedisStore(url, timeout_s=ANSWER_S, retry_s=ANSWER_S)
         try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from app.auth import is_loopback
-from app.keys import KeyStore, Role, make_key
-from app.redis_store import RedisStore
+from app.access.auth import is_loopback
+from app.access.keys import KeyStore, Role, make_key
+from app.redis.store import RedisStore
 from app.settings import Auth, Settings
 from model.errors import StartFailed
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 from app.serve.engine import PYTHON
 
 DRAIN_S = 10
-HTTP = "app.connection:Connection"
+HTTP = "app.http.connection:Connection"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ _WORKER = b"spawn_main"
 def reloadable(stack: Stack) -> Iterator[None]:
     """Within the block SIGHUP goes on to the stack's gateway, or to its workers.
 
-    One that is not started yet is about to read the file anyway. A terminal that is closed sends SIGHUP too: that still ends us.
+    One that is not started yet is about to read the file anyway. A terminal that is closed sends
+    SIGHUP too: that still ends us.
     """
     has_begun_with_terminal = _has_terminal()
 

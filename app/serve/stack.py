@@ -14,7 +14,7 @@ from types import FrameType
 
 from redis import Redis
 
-from app.policies import read_policy
+from app.access.policies import read_policy
 from app.serve import preflight, probes
 from app.serve.child import STOP_S, Child
 from app.serve.door import check_door

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import aiohttp
 
-from app.limits import _Exchange
-from app.plan import Plan
-from app.stream import StreamReader
+from app.chat.plan import Plan
+from app.chat.stream import StreamReader
+from app.http.limits import _Exchange
 from tests.conftest import Gateway, wait_until
 from tests.fake_engine import FakeEngine
 from tests.http import call, chat

@@ -11,7 +11,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["model", "app.wire", "tests.fuzz.targets"]):
+with atheris.instrument_imports(include=["model", "app.chat.wire", "tests.fuzz.targets"]):
     from tests.fuzz.targets import CORPUS, TARGETS
 
 MAX_INPUT_BYTES = 4_096

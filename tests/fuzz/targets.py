@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from app import wire
+from app.chat import wire
 from model.mode import Tags
 from model.reply import Part, ReplyParser
 from model.vllm import EventSplitter

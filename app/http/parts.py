@@ -13,15 +13,15 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from app.auth import Caller, Door
-from app.chat import Chat
+from app.access.auth import Caller, Door
+from app.access.keys import KeyRing, Role
+from app.access.quota import Quota
+from app.chat.served import ServedModel
+from app.chat.use_case import Chat
 from app.errors import JSON, from_validation
-from app.keys import KeyRing, Role
+from app.http.readiness import Readiness
 from app.metrics import Metrics
 from app.personas import PersonaCache
-from app.quota import Quota
-from app.readiness import Readiness
-from app.served import ServedModel
 from app.settings import Settings
 from app.store import Store
 from model.errors import ClientGone, EncodingRefused, InvalidRequest

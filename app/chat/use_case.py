@@ -9,20 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from app import wire
-from app.auth import Caller
+from app.access.auth import Caller
+from app.access.policies import Policies
+from app.access.policy import Ruling
+from app.chat import wire
+from app.chat.plan import PersonaChoice, PersonaUse, Plan, choose_persona, make_plan, salt_of
+from app.chat.replies import read_probe, read_whole
+from app.chat.served import Served, ServedModel
+from app.chat.stream import Peeked, StreamReader
 from app.errors import to_http
 from app.metrics import Metrics
 from app.personas import PersonaCache
-from app.plan import PersonaChoice, PersonaUse, Plan, choose_persona, make_plan, salt_of
-from app.policies import Policies
-from app.policy import Ruling
-from app.replies import read_probe, read_whole
 from app.schemas import ChatRequest
-from app.served import Served, ServedModel
 from app.settings import Settings
-from app.shadow import Shadows
-from app.stream import Peeked, StreamReader
+from app.shadow.shadows import Shadows
 from model.decision import Decision, Source
 from model.engine import Engine, EngineStream
 from model.errors import EngineBroken, EngineUnavailable, PersonaDualError, StoreUnavailable

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app import wire
+from app.chat import wire
 
 
 class AuditLog:

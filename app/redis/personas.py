@@ -14,7 +14,7 @@ import orjson
 
 from app.cache import Listener
 from app.personas import Entry, Keep, Key, Page, Stored
-from app.redis_link import RedisLink
+from app.redis.link import RedisLink
 from model.errors import InvalidRequest, StoreUnavailable
 from model.persona import Persona
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.policy import Ruling
+from app.access.policy import Ruling
 from app.schemas import ChatRequest
 from app.settings import Isolation
 from model.decision import Dial, Source

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from app import redis_keys, redis_personas
 from app.cache import Listener
 from app.personas import Key
-from app.redis_keys import RedisKeys
-from app.redis_link import RedisLink
-from app.redis_personas import PersonaEar, RedisPersonas
-from app.redis_quotas import RedisQuotas
+from app.redis import keys as redis_keys
+from app.redis import personas as redis_personas
+from app.redis.keys import RedisKeys
+from app.redis.link import RedisLink
+from app.redis.personas import PersonaEar, RedisPersonas
+from app.redis.quotas import RedisQuotas
 
 BULK_TIMEOUT_S = 2.0
 """Lists, imports and exports have time: no answer waits for them."""

@@ -13,8 +13,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
+from app.access.key_schemas import KeyBody
 from app.errors import JSON
-from app.key_schemas import KeyBody
 from app.schemas import ChatRequest, PersonaBody, PersonaLine, PersonaPatch, ReplyExtension
 from app.settings import Auth, Settings
 

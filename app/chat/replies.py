@@ -2,7 +2,7 @@
 
 The tag goes, with its entries among log-probabilities and token ids; reasoning and answer go to
 their fields; the decision is read and shown; usage says what was the tag's. Whole answers and
-`app.stream` share `ChoiceReader`.
+`app.chat.stream` share `ChoiceReader`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from msgspec import UNSET, ValidationError, convert
 
-from app import wire
-from app.aligned import AlignedEntries
-from app.plan import Plan
+from app.chat import wire
+from app.chat.aligned import AlignedEntries
+from app.chat.plan import Plan
 from app.settings import ReasoningField
 from model.decision import Calibration, Decision, Source
 from model.errors import EngineBroken

@@ -7,8 +7,8 @@ from typing import cast
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from app.keys import MAX_KEYS, ApiKey
-from app.redis_link import RedisLink
+from app.access.keys import MAX_KEYS, ApiKey
+from app.redis.link import RedisLink
 from model.errors import InvalidRequest, StoreUnavailable
 
 CHANNEL = "personadual:keys"
@@ -31,7 +31,7 @@ return gone
 
 
 class RedisKeys:
-    """`app.keys.KeyStore` over a link to Redis."""
+    """`app.access.keys.KeyStore` over a link to Redis."""
 
     def __init__(self, link: RedisLink) -> None:
         self._guarded = link.guarded

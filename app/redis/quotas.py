@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from app.access.quota import Limits, Slot, Standing
 from app.metrics import LimitOutcome
-from app.quota import Limits, Slot, Standing
-from app.redis_link import RedisLink
+from app.redis.link import RedisLink
 
 # A bucket is a level at a time; `filled` brings it to now. A limit of 0 is none.
 _BUCKETS = """
@@ -81,7 +81,7 @@ redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[1]) + 1000)
 
 
 class RedisQuotas:
-    """`app.quota.QuotaStore` over a link to Redis."""
+    """`app.access.quota.QuotaStore` over a link to Redis."""
 
     def __init__(self, link: RedisLink) -> None:
         self._guarded = link.guarded

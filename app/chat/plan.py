@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.dial import choose_dial, choose_isolation
-from app.policy import Ruling
+from app.access.dial import choose_dial, choose_isolation
+from app.access.policy import Ruling
+from app.chat.served import Served
 from app.schemas import ChatRequest
-from app.served import Served
 from app.settings import Isolation
 from model.decision import GATE_ARGUMENTS, GATED_ANSWER, GATED_CALL, GATED_KEY, Dial, Source
 from model.errors import EngineUnavailable, InvalidRequest

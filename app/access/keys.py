@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
 
+from app.access.policy import SILENT, Rule
+from app.access.quota import UNLIMITED, Limits
 from app.cache import ReadCache
-from app.policy import SILENT, Rule
-from app.quota import UNLIMITED, Limits
 
 MAX_KEYS = 10_000
 _KEY = re.compile(r"pd-([0-9a-f]{16})-[A-Za-z0-9_-]{43}")

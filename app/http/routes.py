@@ -9,15 +9,24 @@ from fastapi import APIRouter, Request
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
-from app.auth import Caller
-from app.chat import Asked
+from app.access.auth import Caller
+from app.chat.replies import extension
+from app.chat.served import Served
+from app.chat.use_case import Asked
 from app.errors import JSON
-from app.leaving import EventStream, unless_gone
+from app.http.leaving import EventStream, unless_gone
+from app.http.parts import (
+    Deps,
+    Direct,
+    admitted,
+    caller_with,
+    json_object,
+    parts_of,
+    takes,
+    validated,
+)
 from app.metrics import CONTENT_TYPE
-from app.parts import Deps, Direct, admitted, caller_with, json_object, parts_of, takes, validated
-from app.replies import extension
 from app.schemas import ChatRequest
-from app.served import Served
 from model.decision import Decision
 from model.errors import InvalidRequest
 from model.mode import Mode

@@ -9,12 +9,12 @@ from pydantic import TypeAdapter
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from app.auth import Caller
+from app.access.auth import Caller
+from app.access.keys import Role
+from app.http.leaving import EventStream
+from app.http.parts import Deps, caller_with, json_object, takes, validated
+from app.http.persona_lines import Import, check_new_id, open_export
 from app.jsonl import EXPORT_PATH, IMPORT_PATH, JSON_LINES
-from app.keys import Role
-from app.leaving import EventStream
-from app.parts import Deps, caller_with, json_object, takes, validated
-from app.persona_lines import Import, check_new_id, open_export
 from app.personas import Keep
 from app.schemas import (
     ID_RULE,

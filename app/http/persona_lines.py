@@ -13,8 +13,8 @@ import orjson
 from pydantic import TypeAdapter
 
 from app.errors import to_http
+from app.http.parts import parsed_object, validated
 from app.jsonl import MAX_ERRORS, MAX_LINE_BYTES, LineSplitter
-from app.parts import parsed_object, validated
 from app.personas import Entry, PersonaCache, PersonaStore, Stored
 from app.schemas import ImportReport, LineError, PersonaLine
 from model.errors import InvalidRequest, StoreUnavailable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from app.ending import Ending
+from app.http.ending import Ending
 from app.metrics import Dependency, Metrics
 from model.errors import PersonaDualError
 

@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from pydantic import TypeAdapter
 
-from app import audit
-from app.auth import Caller
-from app.key_schemas import KeyBody, KeyList, KeyMade, KeyOut, KeyRevoked
-from app.keys import Role, make_key
-from app.parts import Deps, caller_with, json_object, takes, validated
+from app.access import audit
+from app.access.auth import Caller
+from app.access.key_schemas import KeyBody, KeyList, KeyMade, KeyOut, KeyRevoked
+from app.access.keys import Role, make_key
+from app.http.parts import Deps, caller_with, json_object, takes, validated
 from model.errors import UnknownKey
 
 _BODY = TypeAdapter(KeyBody)

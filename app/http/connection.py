@@ -4,7 +4,7 @@ how long an answer may wait to be read.
 uvicorn's own protocol bounds only the silence between two requests. Before a request is whole no
 handler and no middleware sees it, so what holds a caller that sends a byte a second, or headers
 without end, stands here; so does what frees the engine, and all buffers, of one that does not
-read, for only a reset does. The server is told by `--http app.connection:Connection`.
+read, for only a reset does. The server is told by `--http app.http.connection:Connection`.
 """
 
 from __future__ import annotations

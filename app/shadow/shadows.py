@@ -22,12 +22,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from app import wire
-from app.likeness import MAX_CHARACTERS, Likeness, compare
+from app.chat import wire
+from app.chat.plan import Plan
 from app.metrics import Metrics, ShadowOutcome
-from app.plan import Plan
 from app.settings import Isolation, Settings
-from app.shadow_log import AuditLog
+from app.shadow.likeness import MAX_CHARACTERS, Likeness, compare
+from app.shadow.log import AuditLog
 from model.card import Card
 from model.decision import Decision, Dial
 from model.engine import Body, Engine

@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from app import wire
-from app.plan import Plan
-from app.replies import (
+from app.chat import wire
+from app.chat.plan import Plan
+from app.chat.replies import (
     ChoiceReader,
     extension,
     read_decision,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from app import audit
-from app.auth import Caller
+from app.access import audit
+from app.access.auth import Caller
+from app.access.keys import MAX_KEYS
+from app.access.policy import Policy, Ruling, resolve, rule_of
 from app.errors import from_validation
-from app.keys import MAX_KEYS
 from app.metrics import Metrics, PolicyOutcome
-from app.policy import Policy, Ruling, resolve, rule_of
 from app.settings import Settings
 from model.errors import PolicyInvalid
 

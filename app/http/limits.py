@@ -14,12 +14,12 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.chat import Stopwatch
-from app.ending import Ending
+from app.access.quota import Lease
+from app.chat.use_case import Stopwatch
 from app.errors import to_http
+from app.http.ending import Ending
 from app.jsonl import IMPORT_PATH
 from app.metrics import Metrics, PersonaWrite, Rejection, Route
-from app.quota import Lease
 from model.errors import GatewayEnding, PersonaDualError, TooLarge
 
 logger = logging.getLogger("personadual.gateway")

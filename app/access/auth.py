@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from app.keys import KeyRing, Role
-from app.policy import SILENT, Rule
-from app.quota import UNLIMITED, Limits
+from app.access.keys import KeyRing, Role
+from app.access.policy import SILENT, Rule
+from app.access.quota import UNLIMITED, Limits
 from app.settings import Auth
 from model.errors import KeyRefused, RoleMissing, StoreUnavailable
 

@@ -6,9 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.keys import ApiKey, Role
-from app.policy import SILENT, Rule
-from app.quota import UNLIMITED, Limits
+from app.access.keys import ApiKey, Role
+from app.access.policy import SILENT, Rule
+from app.access.quota import UNLIMITED, Limits
 from app.settings import TenantName
 
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@ -]{1,64}$")]

@@ -1,0 +1,1 @@
+"""HTTP: connections and their limits, routes, and what they read and write."""

@@ -1,0 +1,1 @@
+"""Redis: the store's personas, keys and quotas, over one connection."""

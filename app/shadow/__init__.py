@@ -1,0 +1,1 @@
+"""Shadows: what a persona changes in answers, measured beside the traffic."""
