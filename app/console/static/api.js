@@ -2,6 +2,7 @@
 import { Problem } from "./words.js";
 
 const KEY = "personadual.key";
+const JSON_TYPE = "application/json";
 let askForKey = async () => false;
 let asking = null;
 
@@ -20,18 +21,19 @@ export function onKeyWanted(ask) {
 }
 
 /**
- * Call the gateway. Where it wants a key the user is asked, unless `isQuiet`, and the call goes
- * out again.
+ * Call the gateway; `body` is turned into JSON unless it is of another `type`. Where it wants a
+ * key the user is asked, unless `isQuiet`, and the call goes out again.
  * @returns {Promise<Response>} an answer with a status below 400
  * @throws {Problem} for every other answer, and where there is none; AbortError when stopped
  */
-export async function call(path, { method = "GET", body, signal, isQuiet = false } = {}) {
+export async function call(path, { method = "GET", body, type = JSON_TYPE, signal, isQuiet = false } = {}) {
+  const request = { method, signal, body: type === JSON_TYPE ? body && JSON.stringify(body) : body };
   let used = key.get();
-  let response = await send(path, method, body, signal, used);
+  let response = await send(path, request, type, used);
   let said = await refusal(response);
   while (response.status === 401 && !isQuiet && (await hasNewKey(used, said?.error?.message))) {
     used = key.get();
-    response = await send(path, method, body, signal, used);
+    response = await send(path, request, type, used);
     said = await refusal(response);
   }
   if (response.ok) return response;
@@ -43,11 +45,11 @@ const refusal = (response) => (response.ok ? null : response.json().catch(() => 
 /** `call`, and the JSON of its answer. */
 export const json = async (path, options) => (await call(path, options)).json();
 
-async function send(path, method, body, signal, used) {
-  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+async function send(path, request, type, used) {
+  const headers = request.body === undefined ? {} : { "Content-Type": type };
   if (used) headers.Authorization = `Bearer ${used}`;
   try {
-    return await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) });
+    return await fetch(path, { ...request, headers });
   } catch (error) {
     throw error.name === "AbortError" ? error : Problem.unreachable();
   }

@@ -137,7 +137,18 @@ export class Personas {
   }
 
   async save() {
-    await this.put($("#editor-id").value.trim(), $("#editor-text").value, read($("#editor-attributes").value));
+    const id = $("#editor-id").value.trim();
+    const [text, attributes] = [$("#editor-text").value, read($("#editor-attributes").value)];
+    if ($("#editor-id").readOnly) await this.change(id, text, attributes);
+    else await this.put(id, text, attributes);
+  }
+
+  /** What is not shown, as the time to live, stays as it is. */
+  async change(id, text, attributes) {
+    const gone = Object.keys(this.shown.attributes).filter((name) => !Object.hasOwn(attributes, name));
+    const patch = { ...attributes, ...Object.fromEntries(gone.map((name) => [name, null])) };
+    await json(pathOf(id), { method: "PATCH", body: { text, attributes: patch } });
+    await this.choose(id);
   }
 
   async put(id, text, attributes) {
