@@ -5,21 +5,26 @@ A window of `$__rate_interval` is Grafana's: at least four scrapes, more where o
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as dashboards
 from grafana_foundation_sdk.builders import heatmap, prometheus, stat, timeseries
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models.dashboard import (
     DataSourceRef,
     FieldColorModeId,
+    Panel,
     Threshold,
     ThresholdsMode,
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+Panels = Mapping[str, Sequence[Builder[Panel]]]
+"""Panels by the title of their row."""
 SOURCE = DataSourceRef(type_val="prometheus", uid="prometheus")
 GOOD, DOUBTFUL, BAD = "green", "orange", "red"
 WIDE, HALF, THIRD, SMALL = 24, 12, 8, 6
@@ -55,6 +60,9 @@ class Limits:
 
 NONE = Limits()
 """For figures of which none is better than another."""
+ANY_IS_BAD = Limits(bad=0.001)
+FIRST_TEXT = Limits(2, 5)
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
