@@ -52,25 +52,32 @@ OFF = "API keys are switched off: whoever reaches this address is served."
 FIRST = "API keys are asked for. The first one may do everything, and is shown this once:\n  {key}"
 ASK = '[{"role": "user", "content": "What should I cook?"}]'
 
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+GatewayPort = Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")]
+Workers = Annotated[int, typer.Option(min=1, max=64, help="Gateway processes.")]
+ContextTokens = Annotated[
+    int, typer.Option(min=256, help="Longest context that the engine takes, in tokens.")
+]
+EngineOptions = Annotated[
+    list[str], typer.Option(help="Passed on to vLLM as it is; may be repeated.")
+]
+LOOPBACK, DATA = "127.0.0.1", Path(".personadual")
+
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 8080,
+    host: Host = LOOPBACK,
+    port: GatewayPort = 8080,
     data: Annotated[
         Path, typer.Option(help="Folder for personas, logs and the default checkpoint.")
-    ] = Path(".personadual"),
+    ] = DATA,
     model: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time
         typer.Option(help="Checkpoint folder to serve; without it Pocket is built and served."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Gateway processes.")] = 1,
-    max_model_len: Annotated[
-        int, typer.Option(min=256, help="Longest context that the engine takes, in tokens.")
-    ] = 4096,
-    engine_option: Annotated[
-        list[str], typer.Option(help="Passed on to vLLM as it is; may be repeated.")
-    ] = [],  # noqa: B006 - typer copies it
+    workers: Workers = 1,
+    max_model_len: ContextTokens = 4096,
+    engine_option: EngineOptions = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Start Redis, the engine and the gateway, and end them together.
 
@@ -119,9 +126,9 @@ def _example(stack: Stack, auth: Auth) -> str:
 
 @app.command()
 def gateway(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 8080,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Gateway processes.")] = 1,
+    host: Host = LOOPBACK,
+    port: GatewayPort = 8080,
+    workers: Workers = 1,
 ) -> None:
     """Become the gateway alone, over PERSONADUAL_ENGINE_URL and PERSONADUAL_REDIS_URL."""
     from app.serve import gateway as launcher
@@ -135,21 +142,15 @@ def gateway(
 
 @app.command()
 def engine(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Host = LOOPBACK,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the engine.")] = 8000,
-    data: Annotated[Path, typer.Option(help="Folder of the default checkpoint.")] = Path(
-        ".personadual"
-    ),
+    data: Annotated[Path, typer.Option(help="Folder of the default checkpoint.")] = DATA,
     model: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time
         typer.Option(help="Checkpoint folder to load; without it Pocket is built and loaded."),
     ] = None,
-    max_model_len: Annotated[
-        int, typer.Option(min=256, help="Longest context that the engine takes, in tokens.")
-    ] = 4096,
-    engine_option: Annotated[
-        list[str], typer.Option(help="Passed on to vLLM as it is; may be repeated.")
-    ] = [],  # noqa: B006 - typer copies it
+    max_model_len: ContextTokens = 4096,
+    engine_option: EngineOptions = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Become the engine alone: vLLM with the gate. For engines apart from their gateway."""
     from app.serve import engine as launcher

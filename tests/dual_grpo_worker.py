@@ -16,9 +16,9 @@ from typing import Any
 def main(model: Path, out: Path) -> None:
     from datasets import Dataset
     from transformers import AutoTokenizer
-    from trl import GRPOConfig
 
     from model.card import Card
+    from tests.tiny_grpo import tiny_grpo
     from training.credit import DualAdvantageConfig
     from training.dual_trainer import DualGRPOTrainer
     from training.probe import read_tag_ids
@@ -59,22 +59,7 @@ def main(model: Path, out: Path) -> None:
         dual=DualAdvantageConfig(prefix_credit="behaviour", prefix_kl="capped"),
         model=str(model),
         reward_funcs=reward,
-        args=GRPOConfig(
-            output_dir=str(out),
-            per_device_train_batch_size=2,
-            num_generations=4,
-            max_completion_length=12,
-            max_steps=2,
-            beta=0.04,
-            use_bias_correction_kl=False,
-            scale_rewards="none",
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            report_to=[],
-            save_strategy="no",
-            logging_steps=1,
-        ),
+        args=tiny_grpo(out, per_device_train_batch_size=2, max_completion_length=12),
         train_dataset=Dataset.from_list(
             [{"prompt": f"{'Long ' * n}question?", "worth": float(n + 1)} for n in range(4)]
         ),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from model.mode import Mode, TagIds, Tags
+from tests.tiny_grpo import tiny_grpo
 from training.credit import DualAdvantageConfig
 from training.rollouts import mode_of
 
@@ -62,7 +63,6 @@ def test_two_steps(tiny: Path, tag_ids: TagIds, dual: DualAdvantageConfig, tmp_p
     """Half of each group has each tag, advantages are per token, and a rigged reward is felt."""
     import torch
     from datasets import Dataset
-    from trl import GRPOConfig
 
     from training.dual_trainer import DualGRPOTrainer
 
@@ -82,22 +82,11 @@ def test_two_steps(tiny: Path, tag_ids: TagIds, dual: DualAdvantageConfig, tmp_p
         dual=dual,
         model=str(tiny),
         reward_funcs=reward,
-        args=GRPOConfig(
-            output_dir=str(tmp_path),
+        args=tiny_grpo(
+            tmp_path,
             per_device_train_batch_size=8,
-            num_generations=4,
             max_completion_length=16,
-            max_steps=2,
-            beta=0.04,
-            use_bias_correction_kl=False,
-            scale_rewards="none",
             learning_rate=1e-3,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            report_to=[],
-            save_strategy="no",
-            logging_steps=1,
         ),
         train_dataset=Dataset.from_list([{"prompt": f"Question {n}?"} for n in range(8)]),
     )

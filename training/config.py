@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -11,6 +10,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.errors import PersonaDualError
+from model.toml import read_toml
 from training.credit import DualAdvantageConfig
 from training.items import first_wrong
 
@@ -132,12 +132,7 @@ def read_config(path: Path, kind: type[M]) -> M:
     Raises:
         ConfigInvalid: it cannot be read, or a field is unknown or wrong.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigInvalid(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{path} is not TOML: {error}") from error
+    content = read_toml(path, ConfigInvalid)
     try:
         return kind.model_validate(content)
     except ValidationError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tomllib
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,6 +15,7 @@ from app.errors import from_validation
 from app.metrics import Metrics, PolicyOutcome
 from app.settings import Settings
 from model.errors import PolicyInvalid
+from model.toml import read_toml
 
 logger = logging.getLogger("personadual.gateway")
 _READER = TypeAdapter(Policy)
@@ -69,12 +69,7 @@ def read_policy(path: Path) -> Policy:
     Raises:
         PolicyInvalid: it cannot be read, or a field is unknown or wrong; the message names it.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PolicyInvalid(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PolicyInvalid(f"{path} is not TOML: {error}") from error
+    content = read_toml(path, PolicyInvalid)
     try:
         return _READER.validate_python(content)
     except ValidationError as error:
