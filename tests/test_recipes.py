@@ -143,6 +143,10 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
         assert "mode/probability_personal" in steps[0]
         assert steps[0]["step"] == 0
         assert any(abs(step.get("loss", 0)) > 0 for step in steps), "nothing was trained"
+        peaks = [step["cost/peak_gb"] for step in steps if "cost/peak_gb" in step]
+        assert peaks == sorted(peaks) or name == "killed", "a peak does not fall"
+        assert f"At most {max(peaks):.1f} GB of memory." in said
+        assert "tokens/s" in said
     for key, tensor in ends["whole"].items():
         assert (ends["killed"][key] - tensor).abs().max() < 1e-3, key
 

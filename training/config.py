@@ -47,10 +47,14 @@ class Config(BaseModel, ABC):
 
 
 class SftConfig(Config):
-    """SFT; the defaults are the paper's, but for what a LoRA needs (design 5)."""
+    """SFT; the defaults are the paper's, but for what a LoRA needs (design 5).
+
+    `batch_size` rows in one forward pass, `accumulate` of them per step, on each device.
+    """
 
     epochs: Annotated[float, Field(gt=0)] = 1.0
     batch_size: Annotated[int, Field(ge=1)] = 16
+    accumulate: Annotated[int, Field(ge=1)] = 1
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     max_length: Annotated[int, Field(ge=16)] = 4096

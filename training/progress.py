@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import PrinterCallback, TrainerCallback
@@ -26,6 +28,31 @@ LINE_EVERY_S = 30.0
 """How often a line is printed where no terminal can show a bar."""
 
 
+class Cost:
+    """What a run costs as it goes: tokens a second since the last time, and memory at its peak."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, float] | None = None
+
+    def of(self, logs: dict[str, Any]) -> dict[str, float]:
+        """Of what is logged with a count of tokens; nothing is known of a process's first one."""
+        if "num_tokens" not in logs:
+            return {}
+        now, tokens, last = time.monotonic(), float(logs["num_tokens"]), self._last
+        self._last = (now, tokens)
+        cost = {"cost/peak_gb": peak_bytes() / 1e9}
+        if last is not None and tokens > last[1]:
+            cost["cost/tokens_per_s"] = (tokens - last[1]) / (now - last[0])
+        return cost
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held: of its GPU where it trains on one."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 class Teller(TrainerCallback):  # type: ignore[misc]
     """Shows the progress, and keeps what was logged in `steps.jsonl`.
 
@@ -38,6 +65,7 @@ class Teller(TrainerCallback):  # type: ignore[misc]
         self._console = console
         self._latest: dict[str, float] = {}
         self._told = time.monotonic()
+        self._cost = Cost()
         self._bar = Progress(
             TextColumn("  {task.description}"),
             BarColumn(),
@@ -63,8 +91,9 @@ class Teller(TrainerCallback):  # type: ignore[misc]
         logs = logs or {}
         if not state.is_world_process_zero:
             return
+        line = {"step": state.global_step, **logs, **self._cost.of(logs)}
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+            file.write(json.dumps(line) + "\n")
         self._latest |= {name: float(logs[name]) for name in SHOWN if name in logs}
         figures = "  ".join(f"{SHOWN[name]} {value:.3g}" for name, value in self._latest.items())
         self._bar.update(self._task, figures=figures)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from model.card import Card, load_card
@@ -28,12 +30,15 @@ PICTURES = {
 def write_run(config: Config, recipe: str, state: Any) -> None:
     """Write `run.md` and a PNG per logged figure; `state` is the trainer's, history and all."""
     folder, history = config.out, state.log_history
+    speeds, peaks = (_logged(folder, f"cost/{name}") for name in ("tokens_per_s", "peak_gb"))
     pictures = [_draw(key, label, history, folder) for key, label in PICTURES.items()]
     lines = [
         f"# {recipe}",
         "",
         f"{state.global_step} steps, {state.epoch:.2f} epochs; Python"
         f" {platform.python_version()}, {', '.join(_versions())}.",
+        *([f"At most {max(peaks):.1f} GB of memory."] if peaks else ()),
+        *([f"{median(speeds):,.0f} tokens/s, half the time more."] if speeds else ()),
         "",
         "| setting | value |",
         "| --- | --- |",
@@ -50,6 +55,12 @@ def write_run(config: Config, recipe: str, state: Any) -> None:
         *(f"![{name}]({name}.png)" for name in pictures if name),
     ]
     (folder / "run.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _logged(folder: Path, name: str) -> list[float]:
+    """What `steps.jsonl` says of one figure: the costs are those of this machine, not the run's."""
+    lines = map(json.loads, (folder / "steps.jsonl").read_text(encoding="utf-8").splitlines())
+    return [line[name] for line in lines if name in line]
 
 
 def trained_card(config: Config, recipe: str, state: Any) -> Card:

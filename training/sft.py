@@ -67,6 +67,7 @@ def train(config: SftConfig, console: Console) -> Path:
     arguments = SFTConfig(
         output_dir=str(config.out / "checkpoints"),
         per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulate,
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
