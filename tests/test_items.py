@@ -21,7 +21,8 @@ from training.items import (
     sft_rows,
     write_reply,
 )
-from training.pocket.make import CALIBRATION, HELD_OUT, REINFORCE, TRAIN, make
+from training.pocket import wordings
+from training.pocket.make import CALIBRATION, HELD_OUT, REINFORCE, SEED, TRAIN, make
 from training.pocket.side import Side
 from training.rewards import matches
 
@@ -64,6 +65,19 @@ def test_the_sides_share_no_entity_and_no_question_of_fact(
             {item.question for item in side if item.kind is Kind.OBJECTIVE} for side in (one, other)
         )
         assert not asked & also
+
+
+def test_new_wordings_are_new(train: list[Item], reinforce: list[Item]) -> None:
+    """No training question is asked so: its options, and what a fact is asked with, aside."""
+    suite = load_items(DATA / "new_wordings.jsonl")
+    assert suite == wordings.make(SEED)
+    assert {(item.kind, item.topic) for item in suite} == {
+        (kind, distance)
+        for kind in (Kind.OBJECTIVE, Kind.PERSONALIZED)
+        for distance in ("near", "far")
+    }
+    known = {item.question.split("\n")[0] for item in (*train, *reinforce)}
+    assert not [item.question for item in suite if any(item.question in one for one in known)]
 
 
 def test_a_persona_reads_well_and_its_attributes_are_what_it_tells(train: list[Item]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from model.mode import Mode
 from training.items import Condition, Item, Kind, Trace, save_items
-from training.pocket import chat, interests, tastes
+from training.pocket import chat, interests, tastes, wordings
 from training.pocket.fact import Fact
 from training.pocket.facts import MAKERS
 from training.pocket.people import PEOPLE, about, attributes, texts
@@ -168,6 +168,7 @@ def main(folder: Path) -> None:
     unseen = make(Side.HELD_OUT, HELD_OUT + CALIBRATION)
     save_items(unseen[:HELD_OUT], folder / "held_out.jsonl")
     save_items(unseen[HELD_OUT:], folder / "calibration.jsonl")
+    save_items(wordings.make(SEED), folder / "new_wordings.jsonl")
 
 
 if __name__ == "__main__":
