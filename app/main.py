@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from app import logs
 from app.access import audit
 from app.access.auth import Door
 from app.access.keys import MAX_KEYS, KeyRing
@@ -57,6 +59,9 @@ from model.errors import (
 )
 from model.vllm import Timeouts, VllmEngine
 
+if TYPE_CHECKING:
+    from app.tracing.provider import Spans
+
 logger = logging.getLogger("personadual.gateway")
 
 WRONG_METHOD, INTERNAL = 405, 500
@@ -87,8 +92,17 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
 
     ending = Ending(settings.notice_s)
     policies = Policies(settings, metrics)
-    shadows = open_shadows(settings, engine, metrics)
-    chat = Chat(engine, served, personas, policies, metrics, settings, shadows)
+    shadows = open_shadows(settings, engine, metrics)  # not traced: they begin after the answer
+    spans = open_spans(settings)
+    chat = Chat(
+        spans.around_engine(engine) if spans else engine,
+        served,
+        spans.around_personas(personas) if spans else personas,
+        policies,
+        metrics,
+        settings,
+        shadows,
+    )
     door = Door(settings.auth, settings.tenant, ring)
     quota = Quota(
         store.quotas,
@@ -102,7 +116,7 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     # FastAPI's own page loads its script from a public network.
     app = FastAPIOffline(
         title="PersonaDual",
-        lifespan=lambda _app: _alive(parts, engine, policies, shadows, ending),
+        lifespan=lambda _app: _alive(parts, engine, policies, shadows, ending, spans),
         redoc_url=None,
         static_url="/docs/static",
     )
@@ -120,6 +134,8 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         max_import_bytes=settings.max_import_bytes,
     )
+    if spans:
+        spans.add_edge(app)
     _handle_errors(app, metrics)
     document(app, settings)
     return app
@@ -127,7 +143,12 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _alive(
-    parts: Parts, engine: Engine, policies: Policies, shadows: Shadows | None, ending: Ending
+    parts: Parts,
+    engine: Engine,
+    policies: Policies,
+    shadows: Shadows | None,
+    ending: Ending,
+    spans: Spans | None,
 ) -> AsyncIterator[None]:
     """The gateway's life: what works beside the requests, and what is closed at the end."""
     with ending.by_signal(), _reloading(parts.settings, policies):
@@ -148,6 +169,8 @@ async def _alive(
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    if spans is not None:
+        await spans.close()
 
 
 def _readiness(
@@ -182,6 +205,7 @@ def _reloading(settings: Settings, policies: Policies) -> Iterator[None]:
 def gateway() -> FastAPI:
     """The factory that uvicorn calls in each worker process."""
     settings = Settings()
+    logs.set_up(settings.log_format)
     audit.show()
     take_all_files()
     app = create_app(settings, open_engine(settings), open_store(settings))
@@ -214,6 +238,15 @@ def open_shadows(settings: Settings, engine: Engine, metrics: Metrics) -> Shadow
         return None
     log = AuditLog(settings.shadow_log, settings.shadow_log_bytes) if settings.shadow_log else None
     return Shadows(engine, metrics, settings, log)
+
+
+def open_spans(settings: Settings) -> Spans | None:
+    """None where requests are not traced: then OpenTelemetry is not so much as imported."""
+    if not settings.has_traces():
+        return None
+    from app.tracing.provider import Spans
+
+    return Spans()
 
 
 def open_store(settings: Settings) -> Store:
