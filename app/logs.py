@@ -38,8 +38,8 @@ _PLAIN_NAMES = frozenset(
     for name, kind in vars(builtins).items()
     if isinstance(kind, type) and issubclass(kind, _PLAIN)
 )
-# uvicorn's loggers write by handlers of their own until they are told otherwise.
-_OTHERS = ("uvicorn", "uvicorn.error")
+# They write by handlers of their own until they are told otherwise.
+_OTHERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
 
 def set_up(form: LogFormat) -> None:
@@ -50,7 +50,8 @@ def set_up(form: LogFormat) -> None:
     root.handlers = [handler]
     for name in _OTHERS:
         other = logging.getLogger(name)
-        other.handlers, other.propagate = [], True
+        if other.handlers:  # else it is switched off, or has a parent
+            other.handlers, other.propagate = [], True
     logging.captureWarnings(True)
 
 

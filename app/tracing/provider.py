@@ -64,7 +64,7 @@ class Spans:
         loop, is_sent = asyncio.get_running_loop(), asyncio.Event()
 
         def send() -> None:
-            self._processor.shutdown()
+            self._processor.shutdown()  # type: ignore[no-untyped-call]
             with contextlib.suppress(RuntimeError):  # nobody waits any more
                 loop.call_soon_threadsafe(is_sent.set)
 
