@@ -61,8 +61,11 @@ class TracedEdge:
             _current.reset(current)
             trace_id.reset(named)
             watch: Stopwatch = state.get("watch") or Stopwatch()
-            facts = {"http.request.method": method, "http.route": place}
-            facts["personadual.request_id"] = request_id.get() or ""
+            facts = {
+                "http.request.method": method,
+                "http.route": place,
+                "personadual.request_id": request_id.get() or "",
+            }
             span.end(watch, state.get("status", NOT_ANSWERED), facts)
 
 

@@ -8,12 +8,13 @@ model's name and the request's id: nothing that a user said, and no id of a user
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
 
 from app.chat.stopwatch import Stopwatch
 from model.engine import Body
@@ -50,13 +51,14 @@ class EngineCall:
     def write(self, watch: Stopwatch, *, is_last: bool) -> None:
         """Put the span on its way, with what became known of the call."""
         self.end()
+        facts: dict[str, AttributeValue] = {}
         for name, at in (("tag", watch.decided_at), ("first_text", watch.text_at)):
             if at is not None and self._begun <= at <= self._ended:
-                self._span.set_attribute(f"personadual.{name}_s", round(at - self._begun, 6))
+                facts[f"personadual.{name}_s"] = round(at - self._begun, 6)
         if is_last and watch.usage:
             for name, counted in _USAGE:
-                tokens = watch.usage.get(counted) or 0
-                self._span.set_attribute(f"gen_ai.usage.{name}_tokens", tokens)
+                facts[f"gen_ai.usage.{name}_tokens"] = watch.usage.get(counted) or 0
+        self._span.set_attributes(facts)
         if self.error is not None:
             _fail(self._span, self.error)
         self._span.end(self._ended_ns)
@@ -103,27 +105,36 @@ class RequestSpan:
         W3C.inject(headers, set_span_in_context(span, self._context))
         return call, headers
 
-    def end(self, watch: Stopwatch, status: int, attributes: dict[str, str]) -> None:
+    def end(self, watch: Stopwatch, status: int, facts: Mapping[str, AttributeValue]) -> None:
         """The request is over."""
-        span = self._span
         error = None
         for call in self._calls:
             call.write(watch, is_last=call is self._calls[-1])
             error = call.error
-        span.set_attributes({**attributes, "http.response.status_code": status})
-        if watch.decision is not None and watch.persona is not None:
-            decision = watch.decision
-            span.set_attribute("personadual.source", decision.source.value)
-            span.set_attribute("personadual.persona.status", watch.persona.value)
-            if decision.mode is not None:
-                span.set_attribute("personadual.mode", decision.mode.value)
-            if decision.probability is not None:
-                span.set_attribute("personadual.probability", decision.probability)
+        self._span.set_attributes(
+            {**facts, "http.response.status_code": status, **_facts_of(watch)}
+        )
         if status >= FIRST_ERROR:
-            _fail(span, str(status))
+            _fail(self._span, str(status))
         elif status < 400 and error is not None:
-            _fail(span, error)  # a stream that had begun
-        span.end()
+            _fail(self._span, error)  # a stream that had begun
+        self._span.end()
+
+
+def _facts_of(watch: Stopwatch) -> dict[str, AttributeValue]:
+    """What was decided, in words of fixed lists; nothing where no decision was taken."""
+    decision, persona = watch.decision, watch.persona
+    if decision is None or persona is None:
+        return {}
+    facts: dict[str, AttributeValue] = {
+        "personadual.source": decision.source.value,
+        "personadual.persona.status": persona.value,
+    }
+    if decision.mode is not None:
+        facts["personadual.mode"] = decision.mode.value
+    if decision.probability is not None:
+        facts["personadual.probability"] = decision.probability
+    return facts
 
 
 def _kind(error: Exception) -> str:
