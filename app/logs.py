@@ -11,6 +11,7 @@ without its text, unless that is the interpreter's own.
 from __future__ import annotations
 
 import builtins
+import json
 import logging
 import sys
 from contextvars import ContextVar
@@ -67,12 +68,19 @@ def formatter(form: LogFormat | None = None) -> ProcessorFormatter:
 
 def _rendered(is_console: bool) -> list[Processor]:
     if not is_console:
-        return [structlog.processors.JSONRenderer(lambda line, **_: orjson.dumps(line).decode())]
+        return [structlog.processors.JSONRenderer(_to_json)]
     has_colors = sys.stderr.isatty()
     console = structlog.dev.ConsoleRenderer(
         colors=has_colors, timestamp_key="time", sort_keys=False, pad_event_to=0
     )
     return [_exception_as_text, console]
+
+
+def _to_json(line: EventDict, **_options: Any) -> str:
+    try:
+        return orjson.dumps(line).decode()
+    except TypeError:  # a half of a character, or what is no JSON
+        return json.dumps(line, default=repr)
 
 
 def _add_context(_logger: Any, level: str, line: EventDict) -> EventDict:

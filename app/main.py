@@ -37,13 +37,13 @@ from app.http.persona_routes import router as persona_router
 from app.http.readiness import Readiness
 from app.http.routes import busy, router
 from app.metrics import Dependency, Metrics, Rejection
-from app.personas import PersonaCache
+from app.personas import PersonaCache, Personas
 from app.redis.store import RedisStore
 from app.settings import Settings
 from app.shadow.log import AuditLog
 from app.shadow.shadows import Shadows
 from app.store import Store
-from model.engine import Engine
+from model.engine import Answering, Engine
 from model.errors import (
     EngineError,
     EngineUnavailable,
@@ -94,15 +94,8 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     policies = Policies(settings, metrics)
     shadows = open_shadows(settings, engine, metrics)  # not traced: they begin after the answer
     spans = open_spans(settings)
-    chat = Chat(
-        spans.around_engine(engine) if spans else engine,
-        served,
-        spans.around_personas(personas) if spans else personas,
-        policies,
-        metrics,
-        settings,
-        shadows,
-    )
+    answering, looked_up = _traced(spans, engine, personas)
+    chat = Chat(answering, served, looked_up, policies, metrics, settings, shadows)
     door = Door(settings.auth, settings.tenant, ring)
     quota = Quota(
         store.quotas,
@@ -171,6 +164,15 @@ async def _alive(
     await asyncio.gather(*tasks, return_exceptions=True)
     if spans is not None:
         await spans.close()
+
+
+def _traced(
+    spans: Spans | None, engine: Engine, personas: PersonaCache
+) -> tuple[Answering, Personas]:
+    """What a request asks: itself, and nothing around it, where requests are not traced."""
+    if spans is None:
+        return engine, personas
+    return spans.around_engine(engine), spans.around_personas(personas)
 
 
 def _readiness(

@@ -171,9 +171,10 @@ def test_asyncio_shows_no_result_of_a_task() -> None:
 
 
 def test_a_line_is_one_line_whatever_it_says() -> None:
-    text = rendered(LogFormat.JSON, "a\nb\x1b[31m\u2028")
-    assert text.isprintable() or "\n" not in text
-    assert json.loads(text)["event"] == "it a\nb\x1b[31m\u2028"
+    for said in ("a\nb\x1b[31m", "half a character: \ud800"):
+        text = rendered(LogFormat.JSON, said)
+        assert text.isprintable()
+        assert json.loads(text)["event"] == f"it {said}"
 
 
 def test_the_context_is_in_the_line() -> None:

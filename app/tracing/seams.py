@@ -4,7 +4,8 @@ these stands in the way of a request."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from opentelemetry.context import Context
@@ -77,7 +78,7 @@ class TracedPersonas:
 
     async def get(self, key: Key) -> Persona | None:
         span = _current.get()
-        if span is None:
+        if span is None or not span.is_recording:
             return await self._personas.get(key)
         with span.lookup(is_cached=self._personas.holds(key)) as lookup:
             persona = await self._personas.get(key)
@@ -92,35 +93,20 @@ class TracedEngine:
         self._engine = engine
 
     async def complete(self, body: Body, headers: Headers | None = None) -> bytes:
-        span = _current.get()
-        if span is None:
+        call, headers = _called(body, headers)
+        if call is None:
             return await self._engine.complete(body, headers)
-        call, own = span.call(body)
-        try:
-            answer = await self._engine.complete(body, {**(headers or {}), **own})
-        except asyncio.CancelledError:
-            call.drop()
-            raise
-        except Exception as error:
-            call.end(error)
-            raise
+        with _told(call):
+            answer = await self._engine.complete(body, headers)
         call.end()
         return answer
 
     async def stream(self, body: Body, headers: Headers | None = None) -> EngineStream:
-        span = _current.get()
-        if span is None:
+        call, headers = _called(body, headers)
+        if call is None:
             return await self._engine.stream(body, headers)
-        call, own = span.call(body)
-        try:
-            stream = await self._engine.stream(body, {**(headers or {}), **own})
-        except asyncio.CancelledError:
-            call.drop()
-            raise
-        except Exception as error:
-            call.end(error)
-            raise
-        return _TracedStream(stream, call)
+        with _told(call):
+            return _TracedStream(await self._engine.stream(body, headers), call)
 
 
 class _TracedStream:
@@ -129,17 +115,38 @@ class _TracedStream:
         self._call = call
 
     async def events(self) -> AsyncIterator[list[bytes]]:
-        try:
+        with _told(self._call):
             async for payloads in self._stream.events():
                 yield payloads
-        except Exception as error:
-            self._call.end(error)
-            raise
         self._call.end()
 
     def close(self) -> None:
         self._stream.close()
         self._call.drop()
+
+
+def _called(body: Body, headers: Headers | None) -> tuple[EngineCall | None, Headers | None]:
+    """The span of a call where the request is recorded, and the headers that go with it."""
+    span = _current.get()
+    if span is None:
+        return None, headers
+    if not span.is_recording:
+        return None, {**(headers or {}), **span.headers()}
+    call, own = span.call(body)
+    return call, {**(headers or {}), **own}
+
+
+@contextmanager
+def _told(call: EngineCall) -> Iterator[None]:
+    """The call hears how what is in the block fails."""
+    try:
+        yield
+    except (asyncio.CancelledError, GeneratorExit):
+        call.drop()
+        raise
+    except Exception as error:
+        call.end(error)
+        raise
 
 
 def _context_of(headers: Iterable[tuple[bytes, bytes]]) -> Context:

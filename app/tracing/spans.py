@@ -72,6 +72,8 @@ class RequestSpan:
         self._span = tracer.start_span(name, parent, SpanKind.SERVER)
         self._context = set_span_in_context(self._span, parent)
         self._calls: list[EngineCall] = []
+        # Of a request that is not sampled the engine hears, and nothing else is to be done.
+        self.is_recording = self._span.is_recording()
         self.trace_id = f"{self._span.get_span_context().trace_id:032x}"
 
     @contextmanager
@@ -101,9 +103,11 @@ class RequestSpan:
         )
         call = EngineCall(span)
         self._calls.append(call)
-        headers: dict[str, str] = {}
-        W3C.inject(headers, set_span_in_context(span, self._context))
-        return call, headers
+        return call, _headers_of(set_span_in_context(span, self._context))
+
+    def headers(self) -> dict[str, str]:
+        """The headers by which somebody goes on with the trace behind the request itself."""
+        return _headers_of(self._context)
 
     def end(self, watch: Stopwatch, status: int, facts: Mapping[str, AttributeValue]) -> None:
         """The request is over."""
@@ -135,6 +139,12 @@ def _facts_of(watch: Stopwatch) -> dict[str, AttributeValue]:
     if decision.probability is not None:
         facts["personadual.probability"] = decision.probability
     return facts
+
+
+def _headers_of(context: Context) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    W3C.inject(headers, context)
+    return headers
 
 
 def _kind(error: Exception) -> str:
