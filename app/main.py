@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from app import logs
 from app.access import audit
 from app.access.auth import Door
 from app.access.keys import MAX_KEYS, KeyRing
@@ -35,13 +37,13 @@ from app.http.persona_routes import router as persona_router
 from app.http.readiness import Readiness
 from app.http.routes import busy, router
 from app.metrics import Dependency, Metrics, Rejection
-from app.personas import PersonaCache
+from app.personas import PersonaCache, Personas
 from app.redis.store import RedisStore
 from app.settings import Settings
 from app.shadow.log import AuditLog
 from app.shadow.shadows import Shadows
 from app.store import Store
-from model.engine import Engine
+from model.engine import Answering, Engine
 from model.errors import (
     EngineError,
     EngineUnavailable,
@@ -56,6 +58,9 @@ from model.errors import (
     UnknownModel,
 )
 from model.vllm import Timeouts, VllmEngine
+
+if TYPE_CHECKING:
+    from app.tracing.provider import Spans
 
 logger = logging.getLogger("personadual.gateway")
 
@@ -87,8 +92,10 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
 
     ending = Ending(settings.notice_s)
     policies = Policies(settings, metrics)
-    shadows = open_shadows(settings, engine, metrics)
-    chat = Chat(engine, served, personas, policies, metrics, settings, shadows)
+    shadows = open_shadows(settings, engine, metrics)  # not traced: they begin after the answer
+    spans = open_spans(settings)
+    answering, looked_up = _traced(spans, engine, personas)
+    chat = Chat(answering, served, looked_up, policies, metrics, settings, shadows)
     door = Door(settings.auth, settings.tenant, ring)
     quota = Quota(
         store.quotas,
@@ -102,7 +109,7 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     # FastAPI's own page loads its script from a public network.
     app = FastAPIOffline(
         title="PersonaDual",
-        lifespan=lambda _app: _alive(parts, engine, policies, shadows, ending),
+        lifespan=lambda _app: _alive(parts, engine, policies, shadows, ending, spans),
         redoc_url=None,
         static_url="/docs/static",
     )
@@ -120,6 +127,8 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         max_import_bytes=settings.max_import_bytes,
     )
+    if spans:
+        spans.add_edge(app)
     _handle_errors(app, metrics)
     document(app, settings)
     return app
@@ -127,7 +136,12 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _alive(
-    parts: Parts, engine: Engine, policies: Policies, shadows: Shadows | None, ending: Ending
+    parts: Parts,
+    engine: Engine,
+    policies: Policies,
+    shadows: Shadows | None,
+    ending: Ending,
+    spans: Spans | None,
 ) -> AsyncIterator[None]:
     """The gateway's life: what works beside the requests, and what is closed at the end."""
     with ending.by_signal(), _reloading(parts.settings, policies):
@@ -148,6 +162,17 @@ async def _alive(
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    if spans is not None:
+        await spans.close()
+
+
+def _traced(
+    spans: Spans | None, engine: Engine, personas: PersonaCache
+) -> tuple[Answering, Personas]:
+    """What a request asks: itself, and nothing around it, where requests are not traced."""
+    if spans is None:
+        return engine, personas
+    return spans.around_engine(engine), spans.around_personas(personas)
 
 
 def _readiness(
@@ -182,6 +207,7 @@ def _reloading(settings: Settings, policies: Policies) -> Iterator[None]:
 def gateway() -> FastAPI:
     """The factory that uvicorn calls in each worker process."""
     settings = Settings()
+    logs.set_up(settings.log_format)
     audit.show()
     take_all_files()
     app = create_app(settings, open_engine(settings), open_store(settings))
@@ -214,6 +240,15 @@ def open_shadows(settings: Settings, engine: Engine, metrics: Metrics) -> Shadow
         return None
     log = AuditLog(settings.shadow_log, settings.shadow_log_bytes) if settings.shadow_log else None
     return Shadows(engine, metrics, settings, log)
+
+
+def open_spans(settings: Settings) -> Spans | None:
+    """None where requests are not traced: then OpenTelemetry is not so much as imported."""
+    if not settings.has_traces():
+        return None
+    from app.tracing.provider import Spans
+
+    return Spans()
 
 
 def open_store(settings: Settings) -> Store:

@@ -82,6 +82,18 @@ class PersonaStore(Protocol):
         ...
 
 
+class Personas(Protocol):
+    """Where the request path looks personas up."""
+
+    async def get(self, key: Key) -> Persona | None:
+        """The persona under `key`, or None where there is none.
+
+        Raises:
+            StoreUnavailable: that cannot be told.
+        """
+        ...
+
+
 class PersonaCache:
     """Reads personas of the store, most of the time without asking it; remembers absence too."""
 
@@ -114,6 +126,10 @@ class PersonaCache:
             self._metrics.persona_lookups(LookupOutcome.CACHED).inc()
             return persona
         return await self._cache.get(key)
+
+    def holds(self, key: Key) -> bool:
+        """Whether `get` would answer without asking the store."""
+        return self._cache.peek(key)[0]
 
     def __len__(self) -> int:
         return len(self._cache)

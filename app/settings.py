@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.errors import StartFailed
 from model.mode import Mode
+
+# By these the OpenTelemetry SDK is told where spans go.
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 TenantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
@@ -36,6 +41,22 @@ class ReasoningField(StrEnum):
     REASONING_CONTENT = "reasoning_content"
     REASONING = "reasoning"
     BOTH = "both"
+    OFF = "off"
+
+
+class LogFormat(StrEnum):
+    """How a line of the log looks."""
+
+    AUTO = "auto"  # console on a terminal, else JSON
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class Traces(StrEnum):
+    """Whether requests are traced."""
+
+    AUTO = "auto"  # where OpenTelemetry's own variables say where to
+    ON = "on"
     OFF = "off"
 
 
@@ -151,6 +172,23 @@ class Settings(BaseSettings):
         None, description="Folder in which several workers share their metrics; empty at start."
     )
     console: bool = Field(True, description="Whether the console is served at `/`.")
+    log_format: LogFormat = Field(
+        LogFormat.AUTO,
+        description="Lines of the log: `json`, `console`, or console on a terminal and JSON else.",
+    )
+    traces: Traces = Field(
+        Traces.AUTO,
+        description="Spans by OTLP: `on`, `off`, or where `OTEL_EXPORTER_OTLP_ENDPOINT` is set.",
+    )
+
+    def has_traces(self, environment: Mapping[str, str] = os.environ) -> bool:
+        """Whether to load OpenTelemetry; where spans go it reads from its own variables itself."""
+        if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+            return False
+        if self.traces is not Traces.AUTO:
+            return self.traces is Traces.ON
+        is_told_not_to = environment.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
+        return not is_told_not_to and any(environment.get(name) for name in _ENDPOINTS)
 
 
 def read_settings() -> Settings:

@@ -42,17 +42,23 @@ Load = Callable[[aiohttp.ClientSession, str], Awaitable[None]]
 
 
 class Server:
-    """A server in a process of its own."""
+    """A server in a process of its own; `tree` is the checkout that it runs."""
 
-    def __init__(self, application: str, env: dict[str, str]) -> None:
+    def __init__(self, application: str, env: dict[str, str], tree: Path = HERE.parent) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         options = f"--port {port} --loop uvloop --http {HTTP} --no-access-log".split()
         command = [sys.executable, "-m", "uvicorn", application, "--factory", *options]
         self.process = subprocess.Popen(
             [*command, "--log-level", "warning"],
-            env={**os.environ, **env, "PYTHONPATH": f"{HERE}:{HERE.parent}"},
+            cwd=tree,  # uvicorn looks there before anywhere else
+            env={**os.environ, **env, "PYTHONPATH": f"{HERE}:{tree}"},
         )
+
+    def cpu_s(self) -> float:
+        """Processor time so far, of all threads."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
     def resident_mb(self) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text()

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from model.mode import TagIds, Tags
 
 Body = Mapping[str, Any]
+Headers = Mapping[str, str]
 
 
 class EngineStream(Protocol):
@@ -32,19 +33,25 @@ class EngineStream(Protocol):
     def close(self) -> None: ...
 
 
-class Engine(Protocol):
-    """Raises `EngineUnavailable`, `EngineTimeout`, `EngineRejected` or `EngineBroken`.
+class Answering(Protocol):
+    """The part of an engine that answers. Raises `EngineUnavailable`, `EngineTimeout`,
+    `EngineRejected` or `EngineBroken`.
 
-    Cancelling any call closes its connection, upon which the engine drops the request.
+    Cancelling any call closes its connection, upon which the engine drops the request. `headers`
+    go with the request; a trace has some.
     """
 
-    async def complete(self, body: Body) -> bytes:
+    async def complete(self, body: Body, headers: Headers | None = None) -> bytes:
         """Answer a chat completion that is not streamed: its JSON, for who asked to decode."""
         ...
 
-    async def stream(self, body: Body) -> EngineStream:
+    async def stream(self, body: Body, headers: Headers | None = None) -> EngineStream:
         """Open a streamed chat completion: returns once the engine has accepted it."""
         ...
+
+
+class Engine(Answering, Protocol):
+    """A whole engine; errors as of `Answering`."""
 
     async def models(self) -> list[dict[str, Any]]:
         """What the engine serves, as OpenAI model objects."""

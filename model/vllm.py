@@ -17,7 +17,7 @@ import aiohttp
 import orjson
 
 from model.decision import GREETING, MODE_ARGUMENT
-from model.engine import Body, EngineStream
+from model.engine import Body, EngineStream, Headers
 from model.errors import (
     EngineBroken,
     EngineError,
@@ -69,12 +69,12 @@ class VllmEngine:
         }
         self._session: aiohttp.ClientSession | None = None
 
-    async def complete(self, body: Body) -> bytes:
-        return await self._read("POST", CHAT_PATH, body)
+    async def complete(self, body: Body, headers: Headers | None = None) -> bytes:
+        return await self._read("POST", CHAT_PATH, body, headers=headers)
 
-    async def stream(self, body: Body) -> EngineStream:
+    async def stream(self, body: Body, headers: Headers | None = None) -> EngineStream:
         with _translated():
-            response = await self._request("POST", CHAT_PATH, body)
+            response = await self._request("POST", CHAT_PATH, body, headers=headers)
         return _SseStream(response)
 
     async def models(self) -> list[dict[str, Any]]:
@@ -121,20 +121,31 @@ class VllmEngine:
         return answer
 
     async def _read(
-        self, method: str, path: str, body: Body | None = None, limit_s: float | None = None
+        self,
+        method: str,
+        path: str,
+        body: Body | None = None,
+        limit_s: float | None = None,
+        headers: Headers | None = None,
     ) -> bytes:
         with _translated():
-            async with await self._request(method, path, body, limit_s) as response:
+            async with await self._request(method, path, body, limit_s, headers) as response:
                 return await response.read()
 
     async def _request(
-        self, method: str, path: str, body: Body | None = None, limit_s: float | None = None
+        self,
+        method: str,
+        path: str,
+        body: Body | None = None,
+        limit_s: float | None = None,
+        headers: Headers | None = None,
     ) -> aiohttp.ClientResponse:
         session = self._opened()
         response = await session.request(
             method,
             self._url + path,
             data=None if body is None else _encode(body),
+            headers=headers,
             timeout=self._limits[limit_s],
         )
         if response.status < 400:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from app.logs import formatter
+from app.settings import LogFormat
 from tests.api_keys import new_key
 from tests.conftest import RedisServer, Starter
 from tests.fake_engine import FakeEngine, Script
@@ -45,10 +47,27 @@ def test_no_log_line_and_no_metric_tells_what_was_said(
     script.status, script.fail_after = 200, 3
     assert ask(stream=True) == 200
     assert chat(gateway.url, QUESTION, key=key[:-1] + "x").status == 401
-    seen = caplog.text + call(gateway.url, "/metrics").body.decode()
+    # As they are on standard error, and in tests' own form: metrics and lines.
+    lines = [formatter(form).format(record) for form in LogFormat for record in caplog.records]
+    seen = "\n".join([caplog.text, *lines, call(gateway.url, "/metrics").body.decode()])
+    assert '"logger":"personadual.gateway"' in seen
     assert "personadual.gateway" in caplog.text
     for secret in (PERSONA, QUESTION, ANSWER, key, key.rpartition("-")[2], "ada"):
         assert secret not in seen, secret
+
+
+@pytest.mark.parametrize("text", [PERSONA, f"{PERSONA}\n{PERSONA}"])
+def test_no_line_tells_what_an_unexpected_failure_was_about(text: str) -> None:
+    """A mistake of ours in the middle of an answer: its line has neither values nor their text."""
+    try:
+        {"persona": "x"}[text]
+    except KeyError as error:
+        failure = (type(error), error, error.__traceback__)
+    record = logging.LogRecord("personadual.gateway", logging.ERROR, "", 1, "failed", (), failure)
+    for form in LogFormat:
+        line = formatter(form).format(record)
+        assert "KeyError" in line
+        assert PERSONA not in line
 
 
 def test_refusals_repeat_nothing(start_gateway: Starter, fake: FakeEngine, script: Script) -> None:

@@ -6,20 +6,17 @@ import logging
 
 import orjson
 
+from app.logs import FACTS
+
 logger = logging.getLogger("personadual.audit")
 
 
 def record(action: str, by: str | None, **facts: str) -> None:
     """Write down who (a key's id) did what."""
     line = {"event": "audit", "action": action, "by": by, **facts}
-    logger.info("%s", orjson.dumps(line).decode())
+    logger.info("%s", orjson.dumps(line).decode(), extra={FACTS: line})
 
 
 def show() -> None:
-    """Let the lines appear on standard error, whatever the level of other logs."""
+    """Let the lines appear, whatever the level of other logs."""
     logger.setLevel(logging.INFO)
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        logger.addHandler(handler)
-    logger.propagate = False

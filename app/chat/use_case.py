@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from app.access.auth import Caller
@@ -16,15 +15,16 @@ from app.chat import wire
 from app.chat.plan import PersonaChoice, PersonaUse, Plan, choose_persona, make_plan, salt_of
 from app.chat.replies import read_probe, read_whole
 from app.chat.served import Served, ServedModel
+from app.chat.stopwatch import Stopwatch
 from app.chat.stream import Peeked, StreamReader
 from app.errors import to_http
 from app.metrics import Metrics
-from app.personas import PersonaCache
+from app.personas import Personas
 from app.schemas import ChatRequest
 from app.settings import Settings
 from app.shadow.shadows import Shadows
 from model.decision import Decision, Source
-from model.engine import Engine, EngineStream
+from model.engine import Answering, EngineStream
 from model.errors import EngineBroken, EngineUnavailable, PersonaDualError, StoreUnavailable
 from model.mode import Mode
 from model.persona import PersonaStatus
@@ -32,33 +32,6 @@ from model.persona import PersonaStatus
 logger = logging.getLogger("personadual.gateway")
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """Tells our own time from the engine's, and what the engine did: its tokens as it counted
-    them, and the events of a stream so far."""
-
-    begun: float = field(default_factory=time.perf_counter)
-    engine_s: float = 0.0
-    tokens: int = 0
-    streamed: int = 0
-
-    @contextmanager
-    def engine(self) -> Iterator[None]:
-        asked = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.engine_s += time.perf_counter() - asked
-
-    @property
-    def elapsed_s(self) -> float:
-        return time.perf_counter() - self.begun
-
-    @property
-    def own_s(self) -> float:
-        return self.elapsed_s - self.engine_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +59,9 @@ class Chat:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Answering,
         served: ServedModel,
-        personas: PersonaCache,
+        personas: Personas,
         policies: Policies,
         metrics: Metrics,
         settings: Settings,
@@ -113,7 +86,7 @@ class Chat:
             raw = await self._ask(self._engine.complete(plan.body()))
         shown, decisions = read_whole(raw, plan, self._settings.reasoning_field, given)
         for decision in decisions:
-            self._count_decision(plan, decision)
+            self._count_decision(plan, decision, asked.watch)
         self._count_end(plan, decisions[0].mode, asked.watch, shown.usage)
         if self._shadows is not None:
             message = shown.choices[0].message
@@ -137,8 +110,8 @@ class Chat:
         decision, usage = await self._probe(plan, asked.watch)
         if decision.mode is None or decision.probability is None:
             raise EngineBroken("the engine took no decision")
-        asked.watch.tokens = wire.total(usage)
-        self._count_decision(plan, decision)
+        asked.watch.usage, asked.watch.tokens = usage, wire.total(usage)
+        self._count_decision(plan, decision, asked.watch)
         return decision, plan, usage
 
     def threshold(self, caller: Caller, served: Served) -> float:
@@ -160,6 +133,7 @@ class Chat:
         try:
             with watch.engine():
                 decision = await stream.decision(plan)
+            watch.part()
             is_kept = decision.mode is Mode.PERSONALIZED
         finally:
             if not is_kept:
@@ -205,7 +179,7 @@ class Chat:
 
         def note(decision: Decision) -> None:
             decisions.append(decision)
-            self._count_decision(plan, decision)
+            self._count_decision(plan, decision, watch)
 
         reader = StreamReader(plan, self._settings.reasoning_field, note, given)
         try:
@@ -241,18 +215,20 @@ class Chat:
             self._served.forget()
             raise
 
-    def _count_decision(self, plan: Plan, decision: Decision) -> None:
+    def _count_decision(self, plan: Plan, decision: Decision, watch: Stopwatch) -> None:
+        watch.decide(decision, plan.persona.status)
         if plan.is_counted:
             self._metrics.count_decision(decision, plan.persona.status)
 
     def _count_first_text(self, plan: Plan, mode: Mode | None, watch: Stopwatch) -> None:
+        watch.text_at = time.perf_counter()
         if plan.is_counted and mode is not None:
             self._metrics.first_token_seconds(mode).observe(watch.elapsed_s)
 
     def _count_end(
         self, plan: Plan, mode: Mode | None, watch: Stopwatch, usage: Mapping[str, Any] | None
     ) -> None:
-        watch.tokens = wire.total(usage)
+        watch.usage, watch.tokens = usage, wire.total(usage)
         if not plan.is_counted or mode is None:
             return
         self._metrics.request_seconds(mode).observe(watch.elapsed_s)

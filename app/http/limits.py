@@ -15,10 +15,11 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.quota import Lease
-from app.chat.use_case import Stopwatch
+from app.chat.stopwatch import Stopwatch
 from app.errors import to_http
 from app.http.ending import Ending
 from app.jsonl import IMPORT_PATH
+from app.logs import request_id
 from app.metrics import Metrics, PersonaWrite, Rejection, Route
 from model.errors import GatewayEnding, PersonaDualError, TooLarge
 
@@ -126,13 +127,14 @@ class _Exchange:
         self._watch = self._state["watch"] = Stopwatch()
         headers = dict(scope["headers"])
         self._id = _request_id(headers.get(b"x-request-id"))
+        request_id.set(self._id.decode())
         self.announced_bytes = int(headers.get(b"content-length") or 0)
         self.route = route_of(scope["path"])
         self.status = NOT_ANSWERED
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status = self._state["status"] = message["status"]
             own_s = self._watch.own_s
             if self.route is Route.CHAT:
                 self._metrics.overhead_seconds.observe(own_s)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,15 @@ from app.serve.engine import PYTHON
 
 DRAIN_S = 10
 HTTP = "app.http.connection:Connection"
+# Workers set their logs up by themselves; their parent has no other way.
+LOG_CONFIG = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"lines": {"()": "app.logs.formatter"}},
+    "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "lines"}},
+    "root": {"handlers": ["lines"]},
+    "loggers": {"uvicorn.error": {"level": "INFO"}},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,9 @@ def gateway_command(listen: Listen, folder: Path) -> tuple[list[str], dict[str, 
     ]
     if listen.workers == 1:
         return command, {}
+    lines = folder / "log.json"
+    lines.write_text(json.dumps(LOG_CONFIG))
+    command += ["--log-config", str(lines)]
     shared = folder / "metrics"
     shared.mkdir()
     return command, {

@@ -1,0 +1,1 @@
+"""Spans by OpenTelemetry. Imported where tracing is on, and only there: see `app.main`."""
