@@ -199,7 +199,7 @@ def sft_rows(
     In the other mode the tag belongs to the prompt: the reply is trained, the choice is not.
     General rows stand half under an unaligned persona and a quarter each under an aligned one and
     none; personalised ones under the aligned one. A tenth of these stands under none, in general
-    mode: nothing is known that could be used.
+    mode, where they have a trace for it: nothing is known that could be used.
     """
     rng = random.Random(seed)
     for item in items:
@@ -217,7 +217,9 @@ def sft_rows(
 
 def _draw(item: Item, rng: random.Random) -> Condition:
     if item.mode is Mode.PERSONALIZED:
-        return Condition.NONE if rng.random() < 0.1 else Condition.ALIGNED
+        # Without a persona the question is a general one, which needs a general trace.
+        is_bare = rng.random() < 0.1 and Mode.GENERAL in item.traces
+        return Condition.NONE if is_bare else Condition.ALIGNED
     return rng.choice([Condition.UNALIGNED, Condition.UNALIGNED, Condition.ALIGNED, Condition.NONE])
 
 
