@@ -68,6 +68,7 @@ class Item:
 
     `entity` is what it is about: items of the two splits share none. `is_hard`: its surface speaks
     for the other mode. `attributes`: what is known of each persona (occupation, age, ...).
+    `condition`: the persona that training shows it under; where there is none, one is drawn.
     A file may leave out what has a default here; only training needs traces.
     """
 
@@ -83,6 +84,7 @@ class Item:
     personas: dict[Condition, str]
     traces: Annotated[dict[Mode, Trace], Field(default_factory=dict)]
     attributes: dict[Condition, dict[str, Attribute]] = field(default_factory=dict)
+    condition: Condition | None = None
 
     @property
     def options(self) -> dict[str, str]:
@@ -104,8 +106,9 @@ def from_line(line: str) -> Item:
 
 def to_line(item: Item) -> str:
     fields = asdict(item)
-    if not item.attributes:
-        del fields["attributes"]
+    for name in ("attributes", "condition"):
+        if not fields[name]:
+            del fields[name]
     return json.dumps(fields, ensure_ascii=False)
 
 
@@ -197,9 +200,10 @@ def sft_rows(
     in that one too.
 
     In the other mode the tag belongs to the prompt: the reply is trained, the choice is not.
-    General rows stand half under an unaligned persona and a quarter each under an aligned one and
-    none; personalised ones under the aligned one. A tenth of these stands under none, in general
-    mode, where they have a trace for it: nothing is known that could be used.
+    An item stands under its own `condition`. Where it has none, general rows stand half under an
+    unaligned persona and a quarter each under an aligned one and none; personalised ones under the
+    aligned one. A tenth of these stands under none, in general mode, where they have a trace for
+    it: nothing is known that could be used.
     """
     rng = random.Random(seed)
     for item in items:
@@ -216,6 +220,8 @@ def sft_rows(
 
 
 def _draw(item: Item, rng: random.Random) -> Condition:
+    if item.condition is not None:
+        return item.condition
     if item.mode is Mode.PERSONALIZED:
         # Without a persona the question is a general one, which needs a general trace.
         is_bare = rng.random() < 0.1 and Mode.GENERAL in item.traces
