@@ -151,6 +151,19 @@ def test_a_personal_question_needs_no_general_trace(train: list[Item]) -> None:
     assert all(len(row.messages) == 2 for row in rows)
 
 
+def test_one_mode_alone(train: list[Item]) -> None:
+    """As many rows as of both modes, every tag that of the one, always beside a persona."""
+    tags = Tags()
+    both = list(sft_rows(train, PromptForm(), tags, seed=1, forced=0.4))
+    rows = list(
+        sft_rows(train, PromptForm(), tags, seed=1, forced=0.4, only_mode=Mode.PERSONALIZED)
+    )
+    assert len(rows) == pytest.approx(len(both), rel=0.02)
+    assert not any(row.opening for row in rows)
+    assert all(row.completion.startswith(tags.personalized) for row in rows)
+    assert all(len(row.messages) == 2 for row in rows)
+
+
 def test_a_bad_line_is_named(train: list[Item], tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
     save_items(train[:2], path)

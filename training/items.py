@@ -194,7 +194,13 @@ class Row:
 
 
 def sft_rows(
-    items: Sequence[Item], form: PromptForm, tags: Tags, *, seed: int, forced: float = 0.4
+    items: Sequence[Item],
+    form: PromptForm,
+    tags: Tags,
+    *,
+    seed: int,
+    forced: float = 0.4,
+    only_mode: Mode | None = None,
 ) -> Iterator[Row]:
     """Each item in the mode that it asks for, and a share of those with a trace in the other mode
     in that one too.
@@ -204,18 +210,22 @@ def sft_rows(
     unaligned persona and a quarter each under an aligned one and none; personalised ones under the
     aligned one. A tenth of these stands under none, in general mode, where they have a trace for
     it: nothing is known that could be used.
+
+    With `only_mode` there is no choice to learn: as many rows, all in that mode, under a persona.
     """
     rng = random.Random(seed)
     for item in items:
+        if only_mode is not None:
+            for _ in range(1 + (rng.random() < forced)):
+                condition = _draw_persona(item, only_mode, rng)
+                yield _row(item, condition, only_mode, form, tags, is_forced=False)
+            continue
         condition = _draw(item, rng)
         mode = Mode.GENERAL if condition is Condition.NONE else item.mode
         yield _row(item, condition, mode, form, tags, is_forced=False)
         other = Mode.GENERAL if item.mode is Mode.PERSONALIZED else Mode.PERSONALIZED
         if rng.random() < forced and other in item.traces:
-            condition = Condition.UNALIGNED if rng.random() < 0.5 else Condition.ALIGNED
-            # A fact keeps its answer under any persona; what a persona decides needs the one it is.
-            if item.kind is not Kind.OBJECTIVE and other is Mode.PERSONALIZED:
-                condition = Condition.ALIGNED
+            condition = _draw_persona(item, other, rng)
             yield _row(item, condition, other, form, tags, is_forced=True)
 
 
@@ -227,6 +237,15 @@ def _draw(item: Item, rng: random.Random) -> Condition:
         is_bare = rng.random() < 0.1 and Mode.GENERAL in item.traces
         return Condition.NONE if is_bare else Condition.ALIGNED
     return rng.choice([Condition.UNALIGNED, Condition.UNALIGNED, Condition.ALIGNED, Condition.NONE])
+
+
+def _draw_persona(item: Item, mode: Mode, rng: random.Random) -> Condition:
+    """Any persona, for a mode that is not chosen."""
+    condition = Condition.UNALIGNED if rng.random() < 0.5 else Condition.ALIGNED
+    # A fact keeps its answer under any persona; what a persona decides needs the one it is.
+    if item.kind is not Kind.OBJECTIVE and mode is Mode.PERSONALIZED:
+        return Condition.ALIGNED
+    return condition
 
 
 def _row(

@@ -34,7 +34,12 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
     opens_twice = tokenizer.bos_token_id in tokenizer("")["input_ids"]
     found: list[dict[str, str]] = []
     for row in sft_rows(
-        items[: config.max_items], card.prompt, card.tags, seed=config.seed, forced=config.forced
+        items[: config.max_items],
+        card.prompt,
+        card.tags,
+        seed=config.seed,
+        forced=config.forced,
+        only_mode=config.only_mode,
     ):
         prompt = tokenizer.apply_chat_template(
             row.messages, tokenize=False, add_generation_prompt=True, **card.chat_template_kwargs
