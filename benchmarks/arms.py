@@ -12,16 +12,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import subprocess
-import sys
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from app.serve.preflight import free_port
+from benchmarks.served import evaluate, personadual, serving
 from tests.real_engine import RealEngine
 
 
@@ -66,10 +63,6 @@ ROWS = (
 )
 REPORT = "evaluation/report.json"
 Run = Callable[..., None]
-
-
-def personadual(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "app", *map(str, arguments)], check=True)
 
 
 def once(folder: Path, stage: str, work: Callable[[], None]) -> None:
@@ -130,11 +123,8 @@ def prepare(
 
 def measure(folder: Path, checkpoint: Path, options: argparse.Namespace) -> None:
     """Serve and evaluate one checkpoint."""
-    port = free_port()
-    command = ["-m", "app", "serve", "--port", port, "--model", checkpoint]
-    command += ["--data", folder / "service"]
-    with serving([sys.executable, *map(str, command)], f"http://127.0.0.1:{port}") as url:
-        evaluate(url, checkpoint.name, folder, options)
+    with serving(checkpoint, folder / "service") as url:
+        evaluate(url, checkpoint.name, folder / "evaluation", options.limit)
 
 
 def measure_base(folder: Path, options: argparse.Namespace) -> None:
@@ -143,31 +133,9 @@ def measure_base(folder: Path, options: argparse.Namespace) -> None:
     engine = RealEngine(model.resolve(), folder, [], has_gate=False)
     try:
         engine.start()
-        evaluate(engine.url, model.name, folder, options)
+        evaluate(engine.url, model.name, folder / "evaluation", options.limit)
     finally:
         engine.stop()
-
-
-def evaluate(url: str, model: str, folder: Path, options: argparse.Namespace) -> None:
-    personadual(
-        *("evaluate", "--url", url, "--model", model, "--suite", "pocket", "--forced"),
-        *("--limit", options.limit, "--isolation", "shared,strict"),
-        *("--out", folder / "evaluation"),
-    )
-
-
-@contextmanager
-def serving(command: list[str], url: str) -> Iterator[str]:
-    """`personadual serve` until the block ends; it says on its output that it is ready."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        if not any(url in line for line in process.stdout):
-            raise SystemExit("the service did not start; its last words stand above")
-        yield url
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 def table(folders: dict[str, list[Path]]) -> str:
