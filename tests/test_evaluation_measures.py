@@ -180,6 +180,32 @@ def test_regret_and_oracle() -> None:
         assert value(found, "oracle_accuracy", part) == 1.0
 
 
+def test_strict_has_a_regret_only_where_its_forced_modes_were_asked() -> None:
+    """Right on 5 of 5 beside forced answers of shared that are all wrong: no regret of 1."""
+    strict = Isolation.STRICT
+    asked = [said(f"q{place}", UNALIGNED, isolation=strict) for place in range(5)]
+
+    def forced(isolation: Isolation) -> list[Answer]:
+        """General is wrong, personalised right."""
+        return [
+            said(
+                answer.item,
+                UNALIGNED,
+                mode is PERSONALIZED,
+                forced=mode,
+                mode=mode,
+                isolation=isolation,
+            )
+            for answer in asked
+            for mode in Mode
+        ]
+
+    found = rows(*asked, *forced(Isolation.SHARED))
+    assert not [label for label in found if label.measure in ("regret", "oracle_accuracy")]
+    found = rows(*asked, *forced(strict))
+    assert value(found, "regret", "all", "auto/strict") == 1.0
+
+
 def test_reliability_brier_and_calibration_error() -> None:
     """0.1, 0.1, 0.3 for general and 0.9 for personalised.
 
