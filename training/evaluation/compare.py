@@ -8,8 +8,9 @@ from html import escape
 from pathlib import Path
 
 from model.errors import PersonaDualError
+from model.mode import Mode
 from training.evaluation.answers import Answer, Asked, read_answers, read_asked
-from training.evaluation.conditions import Shown
+from training.evaluation.conditions import Isolation, Shown
 from training.evaluation.intervals import Bootstrap, Estimate, SignTest, estimate, sign_test
 from training.evaluation.measures import Label, Measure, measures
 from training.evaluation.page import frame
@@ -76,7 +77,7 @@ def compare(first: Path, second: Path) -> Comparison:
     return Comparison(*asked, len(items), pairs)
 
 
-def _question(answer: Answer) -> tuple[object, ...]:
+def _question(answer: Answer) -> tuple[str, Shown, Isolation | None, Mode | None, int]:
     """What was asked, and how. Without a persona there is nothing to isolate."""
     isolation = None if answer.condition is Shown.NONE else answer.isolation
     return answer.item, answer.condition, isolation, answer.forced, answer.seed
