@@ -49,15 +49,18 @@ $(VENV)/installed: $(LOCK) pyproject.toml
 
 BASE := .personadual/models/untrained/pocket
 
-pocket: $(VENV)/installed  ## Train Pocket anew, from its data to its adapter; goes on where it was stopped
+pocket: $(VENV)/installed  ## Train Pocket anew, from its data to its figures; goes on where it was stopped
 	@$(BIN)/personadual model build --untrained $(BASE)
-	@test -d runs/pocket-sft/adapter || $(BIN)/personadual train sft configs/pocket-sft-$(DEVICE).toml
-	@test -d runs/pocket-dual-grpo/adapter || $(BIN)/personadual train dual-grpo configs/pocket-dual-grpo-$(DEVICE).toml
+	@$(BIN)/personadual train sft configs/pocket-sft-$(DEVICE).toml
+	@$(BIN)/personadual train dual-grpo configs/pocket-dual-grpo-$(DEVICE).toml
 	@$(BIN)/personadual model export runs/pocket-dual-grpo/adapter runs/pocket
 	@$(BIN)/personadual train calibrate runs/pocket training/pocket/data/calibration.jsonl
-	@mkdir -p model/pocket/adapter
+	@$(BIN)/python -m benchmarks.figures runs/pocket --page model/pocket/README.md
+	@mkdir -p model/pocket/adapter model/pocket/sft
 	@cp runs/pocket-dual-grpo/adapter/adapter_* model/pocket/adapter/
-	@cp runs/pocket/personadual.json runs/pocket-dual-grpo/run.md runs/pocket-dual-grpo/*.png model/pocket/
+	@cp runs/pocket-sft/run.md runs/pocket-sft/*.png model/pocket/sft/
+	@cp runs/pocket-dual-grpo/run.md runs/pocket-dual-grpo/*.png model/pocket/
+	@cp runs/pocket/personadual.json model/pocket/
 
 dashboards: $(VENV)/installed  ## Write Grafana's boards anew from their source
 	@$(BIN)/python -m docker.grafana

@@ -1,36 +1,55 @@
 """The comparison arms of DualGRPO: `python -m benchmarks.arms`; hours on a CPU.
 
-All arms start from one SFT adapter and see the same prompts for as many steps. Each is trained,
-exported, calibrated, served and evaluated by the product's own commands, in a folder of its own;
-what is there already is not done again, so that the same command goes on where it was stopped.
-The table is written again after every arm.
+All reinforced arms start from one SFT adapter and see the same prompts for as many steps. Each arm
+is trained, exported, calibrated, served and evaluated by the product's own commands, in a folder of
+its own; a stage that has ended there is not done again, so that the same command goes on where it
+was stopped. What was begun with other settings is refused. The table is written again after every
+arm.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-import subprocess
-import sys
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from app.serve.preflight import free_port
+from benchmarks.served import evaluate, personadual, serving
 from tests.real_engine import RealEngine
 
-ARMS: dict[str, dict[str, Any] | None] = {
-    "SFT only": None,
-    "GRPO, tags not forced": {"forced_tags": False},
-    "forced tags, plain advantage": {"dual": {"variant": "plain"}},
-    "DualGRPO, paper": {"dual": {"variant": "paper"}},
-    "DualGRPO, behaviour": {
-        "dual": {"variant": "paper", "prefix_credit": "behaviour", "prefix_kl": "capped"}
-    },
+
+@dataclass(frozen=True)
+class Arm:
+    """What an arm changes in the configuration of its recipe; without one it is the SFT adapter.
+
+    One that has a single mode is not calibrated: there is no choice to be sure of.
+    """
+
+    recipe: Literal["sft", "dual-grpo"] | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
+    has_choice: bool = True
+
+
+def dual(**options: Any) -> Arm:
+    """DualGRPO with the paper's settings but for these."""
+    return Arm("dual-grpo", {"dual": options})
+
+
+ARMS = {
+    "SFT only": Arm(),
+    "SFT only, personalised mode alone": Arm("sft", {"only_mode": "personalized"}, False),
+    "GRPO, tags not forced": Arm("dual-grpo", {"forced_tags": False}),
+    "forced tags, plain advantage": dual(variant="plain", prefix_weight=1.0),
+    "DualGRPO, paper": dual(variant="paper"),
+    "DualGRPO, behaviour": dual(variant="paper", prefix_credit="behaviour"),
+    "DualGRPO, behaviour and capped KL": dual(
+        variant="paper", prefix_credit="behaviour", prefix_kl="capped"
+    ),
 }
-"""What each arm changes in the configuration; None is not reinforced at all."""
 BASE = "base, prompted"
 ROWS = (
     ("mode as the kind asks", "agreement", "all", "auto/shared"),
@@ -42,28 +61,40 @@ ROWS = (
     ("regret", "regret", "all", "auto/shared"),
     ("valid format", "valid_format", "all", "auto/shared"),
 )
-ENDED = "evaluation/report.json"
+REPORT = "evaluation/report.json"
+Run = Callable[..., None]
 
 
-def personadual(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "app", *map(str, arguments)], check=True)
+def once(folder: Path, stage: str, work: Callable[[], None]) -> None:
+    """Do a stage of an arm unless it has ended; the mark is set behind it, not by its output."""
+    mark = folder / f"{stage}.ended"
+    if not mark.exists():
+        work()
+        mark.touch()
 
 
-def train(folder: Path, changes: dict[str, Any], options: argparse.Namespace, seed: int) -> Path:
+def train(
+    folder: Path, arm: Arm, options: argparse.Namespace, seed: int, run: Run = personadual
+) -> Path:
     """The adapter of one arm, trained to its end."""
-    adapter = folder / "run" / "adapter"
-    if adapter.exists():
-        return adapter
-    config = tomllib.loads(options.config.read_text(encoding="utf-8"))
-    dual = changes.get("dual", {})
-    config |= {**changes, "dual": dual, "seed": seed, "out": str(folder / "run")}
-    config |= {"adapter": str(options.sft), "max_steps": options.steps or config["max_steps"]}
-    if config.get("forced_tags") is False:
-        del config["dual"]
+    if arm.recipe is None:
+        return Path(options.sft)
     path = folder / "config.toml"
-    path.write_text(to_toml(config), encoding="utf-8")
-    personadual("train", "dual-grpo", path)
-    return adapter
+    path.write_text(to_toml(configured(folder, arm, options, seed)), encoding="utf-8")
+    once(folder, "trained", lambda: run("train", arm.recipe, path))
+    return folder / "run" / "adapter"
+
+
+def configured(folder: Path, arm: Arm, options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    source = options.sft_config if arm.recipe == "sft" else options.config
+    config = tomllib.loads(source.read_text(encoding="utf-8"))
+    config.pop("dual", None)
+    config |= {**arm.changes, "seed": seed, "out": str(folder / "run")}
+    if arm.recipe == "dual-grpo":
+        config["adapter"] = str(options.sft)
+        if options.steps is not None:
+            config["max_steps"] = options.steps
+    return config
 
 
 def to_toml(config: dict[str, Any]) -> str:
@@ -75,49 +106,36 @@ def to_toml(config: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def measure(folder: Path, adapter: Path, options: argparse.Namespace) -> None:
-    """Export, calibrate, serve and evaluate one adapter."""
+def prepare(
+    folder: Path, arm: Arm, adapter: Path, options: argparse.Namespace, run: Run = personadual
+) -> Path:
+    """The checkpoint of one arm, exported and calibrated."""
     checkpoint = folder / "checkpoint"
-    if not (checkpoint / "config.json").exists():
-        personadual("model", "export", adapter, checkpoint)
-        personadual("train", "calibrate", checkpoint, options.calibration)
-    port = free_port()
-    command = ["-m", "app", "serve", "--port", port, "--model", checkpoint]
-    command += ["--data", folder / "service"]
-    with serving([sys.executable, *map(str, command)], f"http://127.0.0.1:{port}") as url:
-        evaluate(url, checkpoint.name, folder, options)
+
+    def work() -> None:
+        run("model", "export", adapter, checkpoint)
+        if arm.has_choice:
+            run("train", "calibrate", checkpoint, options.calibration)
+
+    once(folder, "prepared", work)
+    return checkpoint
 
 
-def measure_base(folder: Path, model: Path, options: argparse.Namespace) -> None:
+def measure(folder: Path, checkpoint: Path, options: argparse.Namespace) -> None:
+    """Serve and evaluate one checkpoint."""
+    with serving(checkpoint, folder / "service") as url:
+        evaluate(url, checkpoint.name, folder / "evaluation", options.limit)
+
+
+def measure_base(folder: Path, options: argparse.Namespace) -> None:
     """The untrained base on a vLLM without plug-ins, the persona in its system message."""
+    model = Path(tomllib.loads(options.config.read_text(encoding="utf-8"))["model"])
     engine = RealEngine(model.resolve(), folder, [], has_gate=False)
     try:
         engine.start()
-        evaluate(engine.url, model.name, folder, options)
+        evaluate(engine.url, model.name, folder / "evaluation", options.limit)
     finally:
         engine.stop()
-
-
-def evaluate(url: str, model: str, folder: Path, options: argparse.Namespace) -> None:
-    personadual(
-        *("evaluate", "--url", url, "--model", model, "--suite", "pocket", "--forced"),
-        *("--limit", options.limit, "--isolation", "shared,strict"),
-        *("--out", folder / "evaluation"),
-    )
-
-
-@contextmanager
-def serving(command: list[str], url: str) -> Iterator[str]:
-    """`personadual serve` until the block ends; it says on its output that it is ready."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        if not any(url in line for line in process.stdout):
-            raise SystemExit("the service did not start; its last words stand above")
-        yield url
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 def table(folders: dict[str, list[Path]]) -> str:
@@ -127,7 +145,8 @@ def table(folders: dict[str, list[Path]]) -> str:
         "| --- |" + " --- |" * len(ROWS),
     ]
     for arm, runs in folders.items():
-        reports = [json.loads((run / ENDED).read_bytes()) for run in runs if (run / ENDED).exists()]
+        ended = [run for run in runs if (run / "evaluated.ended").exists()]
+        reports = [json.loads((run / REPORT).read_bytes()) for run in ended]
         if reports:
             cells = ("<br>".join(cell(report, *row) for report in reports) for _, *row in ROWS)
             lines.append(f"| {arm} | " + " | ".join(cells) + " |")
@@ -147,38 +166,79 @@ def cell(report: dict[str, Any], measure: str, part: str, way: str) -> str:
     return ""
 
 
-def main() -> None:
+def pin(options: argparse.Namespace) -> None:
+    """Write down what this folder's arms are made of, or see that it is what they were made of.
+
+    Raises:
+        SystemExit: it is not.
+    """
+    files = (options.config, options.sft_config, options.calibration)
+    files += (options.sft / "adapter_model.safetensors",)
+    now: dict[str, Any] = {"steps": options.steps, "limit": options.limit}
+    now |= {str(path): _digest(path) for path in files}
+    path = options.out / "settings.json"
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if differing := [name for name in {**before, **now} if before.get(name) != now.get(name)]:
+            raise SystemExit(
+                f"{options.out} holds arms of other settings ({', '.join(sorted(differing))});"
+                " name another --out"
+            )
+    path.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else "absent"
+
+
+def places(options: argparse.Namespace) -> dict[str, list[Path]]:
+    """The folders of the chosen arms, one for each seed."""
+    found = {BASE: [options.out / "base"]}
+    for name, arm in ARMS.items():
+        plain = "".join(c if c.isalnum() else "-" for c in name)
+        seeds = range(1 if arm.recipe is None else options.seeds)
+        found[name] = [options.out / f"{plain}-{42 + seed}" for seed in seeds]
+    return {name: runs for name, runs in found.items() if name in (options.only or found)}
+
+
+def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, default=Path("configs/pocket-dual-grpo-cpu.toml"))
+    parser.add_argument("--sft-config", type=Path, default=Path("configs/pocket-sft-cpu.toml"))
     parser.add_argument("--sft", type=Path, default=Path("runs/pocket-sft/adapter"))
     parser.add_argument(
         "--calibration", type=Path, default=Path("training/pocket/data/calibration.jsonl")
     )
     parser.add_argument("--out", type=Path, default=Path("runs/arms"))
+    parser.add_argument(
+        "--only", action="append", choices=[BASE, *ARMS], metavar="NAME", help="again for more"
+    )
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, help="instead of the configuration's")
+    parser.add_argument("--steps", type=int, help="of DualGRPO, instead of the configuration's")
     parser.add_argument("--limit", type=int, default=200, help="held-out items to ask")
-    options = parser.parse_args()
-    seeds = range(42, 42 + options.seeds)
-    folders = {BASE: [options.out / "base"]}
-    for arm, changes in ARMS.items():
-        name = "".join(c if c.isalnum() else "-" for c in arm)
-        alone = changes is None
-        folders[arm] = [options.out / f"{name}-{seed}" for seed in ([42] if alone else seeds)]
-    base = Path(tomllib.loads(options.config.read_text(encoding="utf-8"))["model"])
-    for arm, runs in folders.items():
-        for seed, folder in zip(seeds, runs, strict=False):
-            folder.mkdir(parents=True, exist_ok=True)
-            if (folder / ENDED).exists():
-                continue
-            if arm == BASE:
-                measure_base(folder, base, options)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    options = read_options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    pin(options)
+    for name, folders in places(options).items():
+        for seed, folder in enumerate(folders, start=42):
+            folder.mkdir(exist_ok=True)
+            if name == BASE:
+                once(folder, "evaluated", lambda folder=folder: measure_base(folder, options))
             else:
-                changes = ARMS[arm]
-                adapter = options.sft if changes is None else train(folder, changes, options, seed)
-                measure(folder, adapter, options)
-            (options.out / "arms.md").write_text(table(folders), encoding="utf-8")
-    print(table(folders))
+                adapter = train(folder, ARMS[name], options, seed)
+                checkpoint = prepare(folder, ARMS[name], adapter, options)
+                once(
+                    folder,
+                    "evaluated",
+                    lambda folder=folder, made=checkpoint: measure(folder, made, options),
+                )
+            everything = places(argparse.Namespace(**{**vars(options), "only": None}))
+            (options.out / "arms.md").write_text(table(everything), encoding="utf-8")
+    print((options.out / "arms.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

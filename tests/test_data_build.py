@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow.parquet as parquet
@@ -14,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from model.mode import Mode, Tags
+from model.prompt import PromptForm
 from model.reply import parse_reply
 from tests import paper_sources, scripted_teacher
 from tests.paper_sources import ANSWER, recipe, source, write_sources
@@ -21,7 +23,8 @@ from tests.scripted_teacher import Script, ScriptedTeacher
 from training.data.build import Built, build, read_input
 from training.data.recipe import load_recipe
 from training.data.teacher import TeacherFailed
-from training.items import Condition, Kind, load_items
+from training.items import Condition, Kind, load_items, messages, sft_rows
+from training.probe import draw_condition
 from training.rewards import matches
 
 Build = Callable[..., Built]
@@ -125,6 +128,21 @@ def test_the_personas_stand_where_the_paper_puts_them(run: Build, tmp_path: Path
         assert row["mode"] == ("general" if row["kind"] == Kind.OBJECTIVE else "personalized")
 
 
+def test_our_trainer_trains_the_rows_of_the_parquet(run: Build, tmp_path: Path) -> None:
+    """The same prompts and replies, under the same personas: the build's shares are the paper's."""
+    run(top="no_persona = 0.5")
+    items = load_items(tmp_path / "out" / "items.jsonl")
+    trained = sft_rows(items, PromptForm(), Tags(), seed=7, forced=0.0)
+    made = rows(tmp_path, "sft-train.parquet")
+    assert [(row.messages, row.completion) for row in trained] == [
+        (row["prompt"], row["completion"]) for row in made
+    ]
+    asked = load_items(tmp_path / "out" / "rl-items.jsonl")
+    drawn = [messages(item, draw_condition(item, Random(7)), PromptForm()) for item in asked]
+    assert drawn == [row["prompt"] for row in rows(tmp_path, "rl-train.parquet")]
+    assert {item.condition for item in asked} == set(Condition)
+
+
 def test_the_split_shares_no_item_and_no_entity(run: Build, tmp_path: Path) -> None:
     run()
     out = tmp_path / "out"
@@ -133,7 +151,8 @@ def test_the_split_shares_no_item_and_no_entity(run: Build, tmp_path: Path) -> N
         for side in ("", "-validation")
     )
     assert held_out
-    assert len(train) + len(held_out) == 22 + 21
+    bare = [item for item in [*train, *held_out] if item.condition is Condition.NONE]
+    assert len(train) + len(held_out) - len(bare) == 22 + 21
     assert not {item.entity for item in train} & {item.entity for item in held_out}
     for stage in ("sft", "rl"):
         sides = [rows(tmp_path, f"{stage}-{side}.parquet") for side in ("train", "validation")]

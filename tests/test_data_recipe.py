@@ -16,11 +16,10 @@ from tests import scripted_teacher
 from tests.paper_sources import recipe, source, ultramedical, write_jsonl, write_sources
 from tests.scripted_teacher import Script, ScriptedTeacher
 from training.config import ConfigInvalid
-from training.data.assign import rl_rows, sft_rows, split
+from training.data.assign import assigned, assigned_rl, split
 from training.data.cli import data_app
 from training.data.recipe import Recipe, load_recipe
-from training.items import Condition, Item, Kind, Trace
-from training.items import sft_rows as training_rows
+from training.items import Condition, Item, Kind, Trace, sft_rows
 
 PAPER = Path(__file__).parents[1] / "configs" / "data-paper.toml"
 runner = CliRunner()
@@ -172,10 +171,10 @@ def item(number: int, mode: Mode, kind: Kind = Kind.OBJECTIVE) -> Item:
 def test_the_shares_are_exact() -> None:
     general = [item(number, Mode.GENERAL) for number in range(101)]
     personal = [item(number, Mode.PERSONALIZED, Kind.PERSONALIZED) for number in range(101, 131)]
-    conditions = [condition for one, condition in sft_rows([*general, *personal], 1)]
+    conditions = [one.condition for one in assigned([*general, *personal], 1)]
     assert conditions.count(Condition.ALIGNED) == 51 + 30
     assert conditions.count(Condition.UNALIGNED) == 50
-    conditions = [condition for one, condition in rl_rows([*general, *personal], 0.2, 1)]
+    conditions = [one.condition for one in assigned_rl([*general, *personal], 0.2, 1)]
     assert conditions.count(Condition.ALIGNED) == 51 + 30
     assert conditions.count(Condition.UNALIGNED) == 50
     assert conditions.count(Condition.NONE) == 20
@@ -189,6 +188,6 @@ def test_the_shares_are_exact() -> None:
 
 def test_items_with_one_trace_are_trained_in_their_own_mode_alone() -> None:
     items = [item(number, Mode.GENERAL) for number in range(50)]
-    rows = list(training_rows(items, PromptForm(), Tags(), seed=1, forced=0.9))
+    rows = list(sft_rows(items, PromptForm(), Tags(), seed=1, forced=0.9))
     assert len(rows) == 50
     assert not any(row.opening for row in rows)

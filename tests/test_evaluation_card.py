@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.figures import BEGIN, END, block, fingerprint, write_block
 from model.card import Card, load_card, save_card
 from model.decision import Calibration
 from tests.evaluation_bench import bench
@@ -56,11 +57,36 @@ def test_a_folder_without_a_report_is_named(tmp_path: Path) -> None:
 
 
 def test_pockets_page_says_what_its_card_says() -> None:
-    """`model/pocket/README.md` is written by hand; these figures of it are the card's."""
+    """`make pocket` writes both: `python -m benchmarks.figures`."""
     page = (ROOT / "model" / "pocket" / "README.md").read_text(encoding="utf-8")
-    figures = load_card(ROOT / "model" / "pocket")[0].evaluation["figures"]
-    for name in ("personalized_accuracy", "accuracy_no_persona", "accuracy_unaligned"):
-        value, low, high = (f"{100 * number:.1f}" for number in figures[name])
-        assert f"{value} % [{low}, {high}]" in page, name
-    value, low, high = (f"{100 * number:.1f}" for number in figures["interference"])
-    assert f"{value} [{low}, {high}]" in page
+    assert block(load_card(ROOT / "model" / "pocket")[0]) in page
+
+
+def test_the_figures_of_a_page_are_written_again(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text(f"# Pocket\n\n{BEGIN}\nold\n{END}\n\nMore.\n")
+    figures = {"interference": [0.0467, -0.01, 0.0982], "regret": [0.02, 0.0, 0.04]}
+    found = {"items": 200, "way": "auto/shared", "figures": figures}
+    write_block(page, replace(Card(), evaluation=found))
+    said = page.read_text()
+    assert "interference: none minus unaligned, points | 4.7 [-1.0, 9.8] |" in said
+    assert said.startswith("# Pocket\n\n<!--")
+    assert said.endswith("-->\n\nMore.\n")
+    assert "old" not in said
+    write_block(page, Card())
+    assert "Not measured yet" in page.read_text()
+    page.write_text("no place")
+    with pytest.raises(SystemExit, match="no place for the figures"):
+        write_block(page, Card())
+
+
+def test_the_answers_of_another_training_are_not_taken(tmp_path: Path) -> None:
+    save_card(Card(), tmp_path)
+    (tmp_path / "model.safetensors").write_text("a")
+    first = fingerprint(tmp_path)
+    save_card(replace(Card(), evaluation={"items": 1}), tmp_path)
+    assert fingerprint(tmp_path) == first
+    save_card(replace(Card(), calibration=Calibration(0.5, 0.0, 0.5)), tmp_path)
+    second = fingerprint(tmp_path)
+    (tmp_path / "model.safetensors").write_text("b")
+    assert len({first, second, fingerprint(tmp_path)}) == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,10 @@ from training.evaluation.answers import Answer
 from training.evaluation.conditions import Isolation, Shown
 from training.evaluation.intervals import Bootstrap, Share, estimate, no_spread, sign_test
 from training.evaluation.measures import Label, measures
-from training.evaluation.parity import parity
 from training.evaluation.reliability import reliability
 from training.evaluation.report import Row, rows_of
 from training.evaluation.sheet import Sheet
-from training.items import Condition, Item, Kind
+from training.items import Kind
 
 GENERAL, PERSONALIZED = Mode
 NONE, ALIGNED, UNALIGNED, INJECTED = Shown
@@ -180,6 +178,32 @@ def test_regret_and_oracle() -> None:
         assert value(found, "oracle_accuracy", part) == 1.0
 
 
+def test_strict_has_a_regret_only_where_its_forced_modes_were_asked() -> None:
+    """Right on 5 of 5 beside forced answers of shared that are all wrong: no regret of 1."""
+    strict = Isolation.STRICT
+    asked = [said(f"q{place}", UNALIGNED, isolation=strict) for place in range(5)]
+
+    def forced(isolation: Isolation) -> list[Answer]:
+        """General is wrong, personalised right."""
+        return [
+            said(
+                answer.item,
+                UNALIGNED,
+                mode is PERSONALIZED,
+                forced=mode,
+                mode=mode,
+                isolation=isolation,
+            )
+            for answer in asked
+            for mode in Mode
+        ]
+
+    found = rows(*asked, *forced(Isolation.SHARED))
+    assert not [label for label in found if label.measure in ("regret", "oracle_accuracy")]
+    found = rows(*asked, *forced(strict))
+    assert value(found, "regret", "all", "auto/strict") == 1.0
+
+
 def test_reliability_brier_and_calibration_error() -> None:
     """0.1, 0.1, 0.3 for general and 0.9 for personalised.
 
@@ -248,27 +272,3 @@ def test_cost_by_mode() -> None:
     assert value(found, "tokens", "general") == 15.0
     assert value(found, "latency", "personalized") == 5.0
     assert Label("tokens", AUTO, "personalized") not in found
-
-
-def test_parity() -> None:
-    """Nurses 5 of 5 right, sailors 3 of 5: a gap of 0.4; ages stand in decades."""
-    number = count()
-    items, answers = [], []
-    for job, marks in (("nurse", "11111"), ("sailor", "11100")):
-        for mark in marks:
-            name = f"q{next(number)}"
-            known = {Condition.ALIGNED: {"job": job, "age": 34}}
-            shown = {"answers": ["50"], "match": "number", "personas": {}, "traces": {}}
-            texts = {"topic": "", "entity": "", "is_hard": False, "question": "?"}
-            items.append(
-                Item(name, Kind.OBJECTIVE, mode=GENERAL, **texts, **shown, attributes=known)
-            )
-            answers.append(said(name, ALIGNED, mark == "1"))
-    sheet = Sheet(answers)
-    found = {row.label: row for row in rows_of(parity(sheet, items), Bootstrap(10))}
-    assert value(found, "parity_accuracy", "job=sailor") == 0.6
-    assert value(found, "parity_accuracy", "age=30 to 39") == 0.8
-    gap = found[Label("parity_gap_accuracy", AUTO, "job: nurse over sailor")].estimate
-    assert gap.value == pytest.approx(0.4)
-    assert gap.low < 0.4 < gap.high
-    assert parity(Sheet([said("x", ALIGNED)]), []) == []

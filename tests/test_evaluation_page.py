@@ -15,6 +15,7 @@ from tests.evaluation_bench import Bench, bench
 from tests.fake_engine import MODEL, Script
 from tests.simulated_endpoint import Reply, Request, facts, right, wishes, write_lines
 from training.evaluation.cli import evaluate_app
+from training.evaluation.compare import compare
 from training.evaluation.conditions import Shown
 
 EVIL = "<script>alert(1)</script>"
@@ -96,6 +97,29 @@ def test_two_runs_side_by_side(tmp_path: Path) -> None:
     # Without a run there, or of another suite, nothing is compared.
     other = Bench(tmp_path, facts(3))
     assert CliRunner().invoke(evaluate_app, ["compare", str(other.out), told[1]]).exit_code == 1
+
+
+def test_only_what_both_were_asked_is_compared(tmp_path: Path) -> None:
+    """The second run alone asked beside the fitting persona, twice, and took the wrong mode."""
+
+    def strays(asked: Request) -> Reply:
+        mode = Mode.PERSONALIZED if asked.condition is Shown.ALIGNED else Mode.GENERAL
+        return Reply(asked.item.answers[0], mode)
+
+    folders = []
+    for name, conditions, seeds in (
+        ("first", "none,unaligned", "1"),
+        ("second", "none,aligned,unaligned", "2"),
+    ):
+        (tmp_path / name).mkdir()
+        with bench(tmp_path / name, facts(8)) as found:
+            told = ["--conditions", conditions, "--seeds", seeds, "--temperature", "0"]
+            found.call(*told, behave=strays)
+            folders.append(found.out)
+    pairs = {(p.label.measure, p.label.part): p for p in compare(*folders).pairs}
+    agreement = pairs["agreement", "all"]
+    assert (agreement.first.value, agreement.second.value) == (1.0, 1.0)
+    assert agreement.second.answers == agreement.first.answers == 16
 
 
 @pytest.mark.parametrize("isolation", ["shared", "shared,strict"])

@@ -217,3 +217,12 @@ def test_seeds_are_asked_at_a_temperature_and_counted_by_item(tmp_path: Path) ->
         assert {body["temperature"] for body in found.served.bodies} == {0.6}
         row = found.row("accuracy", AUTO, "none", "exact")["estimate"]
         assert (row["value"], row["items"], row["answers"]) == (0.5, 6, 12)
+
+
+def test_a_service_that_was_started_again_may_have_another_port(tmp_path: Path) -> None:
+    """The run goes on there: nothing is asked twice."""
+    with bench(tmp_path, facts(3)) as found:
+        found.call(behave=right)
+    with bench(tmp_path, facts(3)) as again:
+        again.call(behave=right)
+        assert not again.served.seen

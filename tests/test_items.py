@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,30 @@ def test_a_personal_question_without_persona_is_a_general_one(train: list[Item])
     assert 0.07 * len(rows) < len(alone) < 0.13 * len(rows)
     assert all(row.completion.startswith(tags.general) for row in alone)
     assert all(row.completion.startswith(tags.personalized) for row in rows if row not in alone)
+
+
+def test_a_personal_question_needs_no_general_trace(train: list[Item]) -> None:
+    """The paper's data has one only where the teacher wrote one: such an item keeps its persona."""
+    personal = [item for item in train if item.mode is Mode.PERSONALIZED][:200]
+    lacking = [
+        replace(item, traces={item.mode: item.traces[Mode.PERSONALIZED]}) for item in personal
+    ]
+    rows = list(sft_rows(lacking, PromptForm(), Tags(), seed=1, forced=0.5))
+    assert len(rows) == 200
+    assert all(len(row.messages) == 2 for row in rows)
+
+
+def test_one_mode_alone(train: list[Item]) -> None:
+    """As many rows as of both modes, every tag that of the one, always beside a persona."""
+    tags = Tags()
+    both = list(sft_rows(train, PromptForm(), tags, seed=1, forced=0.4))
+    rows = list(
+        sft_rows(train, PromptForm(), tags, seed=1, forced=0.4, only_mode=Mode.PERSONALIZED)
+    )
+    assert len(rows) == pytest.approx(len(both), rel=0.02)
+    assert not any(row.opening for row in rows)
+    assert all(row.completion.startswith(tags.personalized) for row in rows)
+    assert all(len(row.messages) == 2 for row in rows)
 
 
 def test_a_bad_line_is_named(train: list[Item], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.errors import PersonaDualError
+from model.mode import Mode
 from model.toml import read_toml
 from training.credit import DualAdvantageConfig
 from training.items import first_wrong
@@ -61,6 +62,8 @@ class SftConfig(Config):
     forced: Annotated[float, Field(ge=0, le=1)] = 0.4
     lora_rank: Annotated[int, Field(ge=1)] | None = None
     """Without one, all weights are trained."""
+    only_mode: Mode | None = None
+    """Trains every item in this mode alone: what a model without the choice would be."""
 
     @property
     def longest(self) -> int:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from model.card import Card, load_card, save_card
 from model.mode import TagIds
+from training.begun import begin
 from training.checkpoints import last_complete, lora, shrink
 from training.config import ConfigInvalid, DualGrpoConfig
 from training.items import load_items, messages
@@ -78,8 +79,16 @@ def rewards(tokenizer: Any, card: Card, tag_ids: TagIds) -> list[Callable[..., l
 def train(config: DualGrpoConfig, console: Console) -> Path:
     """Train, and return the folder of the adapter, or of the whole model without one.
 
-    A run that was killed goes on from its last checkpoint.
+    A run that was killed goes on from its last checkpoint; one that has ended is left as it is.
+
+    Raises:
+        ConfigInvalid: the folder holds another run.
     """
+    is_adapter = config.adapter is not None or config.lora_rank is not None
+    folder = config.out / ("adapter" if is_adapter else "model")
+    if begin(config):
+        logger.info("trained already; remove %s to train anew", config.out)
+        return folder
     if config.use_cpu:
         keep_freed_memory()
     # Heavy imports stay here: `personadual --help` must not wait for torch.
@@ -117,8 +126,6 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     attach(trainer, config.out, console, open_probe(config, tokenizer), config.probe_every)
     last = last_complete(config.out / "checkpoints")
     trainer.train(resume_from_checkpoint=last and str(last))
-    is_adapter = config.adapter is not None or config.lora_rank is not None
-    folder = config.out / ("adapter" if is_adapter else "model")
     trainer.save_model(str(folder))
     recipe = "DualGRPO" if config.forced_tags else "GRPO"
     if trainer.is_world_process_zero():

@@ -68,6 +68,7 @@ class Item:
 
     `entity` is what it is about: items of the two splits share none. `is_hard`: its surface speaks
     for the other mode. `attributes`: what is known of each persona (occupation, age, ...).
+    `condition`: the persona that training shows it under; where there is none, one is drawn.
     A file may leave out what has a default here; only training needs traces.
     """
 
@@ -83,6 +84,7 @@ class Item:
     personas: dict[Condition, str]
     traces: Annotated[dict[Mode, Trace], Field(default_factory=dict)]
     attributes: dict[Condition, dict[str, Attribute]] = field(default_factory=dict)
+    condition: Condition | None = None
 
     @property
     def options(self) -> dict[str, str]:
@@ -104,8 +106,9 @@ def from_line(line: str) -> Item:
 
 def to_line(item: Item) -> str:
     fields = asdict(item)
-    if not item.attributes:
-        del fields["attributes"]
+    for name in ("attributes", "condition"):
+        if not fields[name]:
+            del fields[name]
     return json.dumps(fields, ensure_ascii=False)
 
 
@@ -191,34 +194,58 @@ class Row:
 
 
 def sft_rows(
-    items: Sequence[Item], form: PromptForm, tags: Tags, *, seed: int, forced: float = 0.4
+    items: Sequence[Item],
+    form: PromptForm,
+    tags: Tags,
+    *,
+    seed: int,
+    forced: float = 0.4,
+    only_mode: Mode | None = None,
 ) -> Iterator[Row]:
     """Each item in the mode that it asks for, and a share of those with a trace in the other mode
     in that one too.
 
     In the other mode the tag belongs to the prompt: the reply is trained, the choice is not.
-    General rows stand half under an unaligned persona and a quarter each under an aligned one and
-    none; personalised ones under the aligned one. A tenth of these stands under none, in general
-    mode: nothing is known that could be used.
+    An item stands under its own `condition`. Where it has none, general rows stand half under an
+    unaligned persona and a quarter each under an aligned one and none; personalised ones under the
+    aligned one. A tenth of these stands under none, in general mode, where they have a trace for
+    it: nothing is known that could be used.
+
+    With `only_mode` there is no choice to learn: as many rows, all in that mode, under a persona.
     """
     rng = random.Random(seed)
     for item in items:
+        if only_mode is not None:
+            for _ in range(1 + (rng.random() < forced)):
+                condition = _draw_persona(item, only_mode, rng)
+                yield _row(item, condition, only_mode, form, tags, is_forced=False)
+            continue
         condition = _draw(item, rng)
         mode = Mode.GENERAL if condition is Condition.NONE else item.mode
         yield _row(item, condition, mode, form, tags, is_forced=False)
         other = Mode.GENERAL if item.mode is Mode.PERSONALIZED else Mode.PERSONALIZED
         if rng.random() < forced and other in item.traces:
-            condition = Condition.UNALIGNED if rng.random() < 0.5 else Condition.ALIGNED
-            # A fact keeps its answer under any persona; what a persona decides needs the one it is.
-            if item.kind is not Kind.OBJECTIVE and other is Mode.PERSONALIZED:
-                condition = Condition.ALIGNED
+            condition = _draw_persona(item, other, rng)
             yield _row(item, condition, other, form, tags, is_forced=True)
 
 
 def _draw(item: Item, rng: random.Random) -> Condition:
+    if item.condition is not None:
+        return item.condition
     if item.mode is Mode.PERSONALIZED:
-        return Condition.NONE if rng.random() < 0.1 else Condition.ALIGNED
+        # Without a persona the question is a general one, which needs a general trace.
+        is_bare = rng.random() < 0.1 and Mode.GENERAL in item.traces
+        return Condition.NONE if is_bare else Condition.ALIGNED
     return rng.choice([Condition.UNALIGNED, Condition.UNALIGNED, Condition.ALIGNED, Condition.NONE])
+
+
+def _draw_persona(item: Item, mode: Mode, rng: random.Random) -> Condition:
+    """Any persona, for a mode that is not chosen."""
+    condition = Condition.UNALIGNED if rng.random() < 0.5 else Condition.ALIGNED
+    # A fact keeps its answer under any persona; what a persona decides needs the one it is.
+    if item.kind is not Kind.OBJECTIVE and mode is Mode.PERSONALIZED:
+        return Condition.ALIGNED
+    return condition
 
 
 def _row(

@@ -24,7 +24,10 @@ def read_tag_ids(tokenizer: Any, card: Card) -> TagIds:
 
 
 def draw_condition(item: Item, rng: random.Random) -> Condition:
-    """A persona for an item: what it follows from where it follows from one, else any or none."""
+    """A persona for an item: its own condition, else what it follows from where it follows from
+    one, else any or none."""
+    if item.condition is not None:
+        return item.condition
     if item.mode is Mode.PERSONALIZED:
         return Condition.ALIGNED
     return rng.choice(list(Condition))

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from model.card import load_card, save_card
+from training.begun import begin
 from training.checkpoints import last_complete, lora, shrink
 from training.config import SftConfig
 from training.items import load_items, sft_rows
@@ -34,7 +35,12 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
     opens_twice = tokenizer.bos_token_id in tokenizer("")["input_ids"]
     found: list[dict[str, str]] = []
     for row in sft_rows(
-        items[: config.max_items], card.prompt, card.tags, seed=config.seed, forced=config.forced
+        items[: config.max_items],
+        card.prompt,
+        card.tags,
+        seed=config.seed,
+        forced=config.forced,
+        only_mode=config.only_mode,
     ):
         prompt = tokenizer.apply_chat_template(
             row.messages, tokenize=False, add_generation_prompt=True, **card.chat_template_kwargs
@@ -50,8 +56,15 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
 def train(config: SftConfig, console: Console) -> Path:
     """Train, and return the folder of the adapter, or of the whole model without one.
 
-    A run that was killed goes on from its last checkpoint.
+    A run that was killed goes on from its last checkpoint; one that has ended is left as it is.
+
+    Raises:
+        ConfigInvalid: the folder holds another run.
     """
+    folder = config.out / ("adapter" if config.lora_rank else "model")
+    if begin(config):
+        logger.info("trained already; remove %s to train anew", config.out)
+        return folder
     if config.use_cpu:
         keep_freed_memory()
     # Heavy imports stay here: `personadual --help` must not wait for torch.
@@ -97,7 +110,6 @@ def train(config: SftConfig, console: Console) -> Path:
     attach(trainer, config.out, console, open_probe(config, tokenizer), config.probe_every)
     last = last_complete(config.out / "checkpoints")
     trainer.train(resume_from_checkpoint=last and str(last))
-    folder = config.out / ("adapter" if config.lora_rank else "model")
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
         if config.lora_rank:

@@ -1,16 +1,14 @@
-"""Assignment: which items are held out, and which persona each row stands under."""
+"""Assignment: which items are held out, and which persona each item is trained under."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from model.mode import Mode
 from training.data.sample import rank
 from training.items import Condition, Item, Kind
-
-Row = tuple[Item, Condition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,42 +34,46 @@ def split(stages: Sequence[Sequence[Item]], share: float, seed: int) -> list[Spl
     ]
 
 
-def sft_rows(items: Iterable[Item], seed: int) -> list[Row]:
-    """A row per item: general ones half under the aligned persona and half under the unaligned,
-    personalised ones under the aligned."""
+def assigned(items: Iterable[Item], seed: int) -> list[Item]:
+    """Items with the condition that they are trained under: general ones half under the aligned
+    persona and half under the unaligned, personalised ones under the aligned."""
     found = list(items)
-    general = [item for item in found if item.mode is Mode.GENERAL]
-    rows = _halves(general, seed)
-    rows += [(item, Condition.ALIGNED) for item in found if item.mode is Mode.PERSONALIZED]
+    rows = _halves([item for item in found if item.mode is Mode.GENERAL], seed)
+    rows += _under(Condition.ALIGNED, (i for i in found if i.mode is Mode.PERSONALIZED))
     return _shuffled(rows, seed)
 
 
-def rl_rows(items: Iterable[Item], no_persona: float, seed: int) -> list[Row]:
-    """A row per item: objective ones half under each persona, personal ones under the aligned; and
-    for a share of the objective ones a further row, under none."""
+def assigned_rl(items: Iterable[Item], no_persona: float, seed: int) -> list[Item]:
+    """Items with their condition: objective ones half under each persona, personal ones under the
+    aligned; and a share of the objective ones once more, under none."""
     found = list(items)
     objective = [item for item in found if item.kind is Kind.OBJECTIVE]
     rows = _halves(objective, seed)
-    rows += [(item, Condition.ALIGNED) for item in found if item.kind is not Kind.OBJECTIVE]
+    rows += _under(Condition.ALIGNED, (i for i in found if i.kind is not Kind.OBJECTIVE))
     ordered = sorted(objective, key=lambda item: (rank(seed, "none", item.id), item.id))
     bare = ordered[: round(no_persona * len(ordered))]
-    return _shuffled([*rows, *((item, Condition.NONE) for item in bare)], seed)
+    again = (replace(item, id=f"{item.id}/none") for item in bare)
+    return _shuffled([*rows, *_under(Condition.NONE, again)], seed)
 
 
-def _halves(items: Iterable[Item], seed: int) -> list[Row]:
+def _under(condition: Condition, items: Iterable[Item]) -> list[Item]:
+    return [replace(item, condition=condition) for item in items]
+
+
+def _halves(items: Iterable[Item], seed: int) -> list[Item]:
     """Half aligned and half unaligned within each source; of an odd one, one more is aligned."""
 
     def source(item: Item) -> str:
         return item.topic.partition("/")[0]
 
-    rows: list[Row] = []
+    rows: list[Item] = []
     for _source, group in groupby(sorted(items, key=source), key=source):
         ordered = sorted(group, key=lambda item: (rank(seed, "half", item.id), item.id))
         half = (len(ordered) + 1) // 2
-        rows += [(item, Condition.ALIGNED) for item in ordered[:half]]
-        rows += [(item, Condition.UNALIGNED) for item in ordered[half:]]
+        rows += _under(Condition.ALIGNED, ordered[:half])
+        rows += _under(Condition.UNALIGNED, ordered[half:])
     return rows
 
 
-def _shuffled(rows: list[Row], seed: int) -> list[Row]:
-    return sorted(rows, key=lambda row: (rank(seed, f"order {row[1]}", row[0].id), row[0].id))
+def _shuffled(items: list[Item], seed: int) -> list[Item]:
+    return sorted(items, key=lambda item: (rank(seed, f"order {item.condition}", item.id), item.id))

@@ -4,9 +4,10 @@
 |---|---|
 | `sft-train.parquet`, `sft-validation.parquet` | the columns of SFT_COLUMNS |
 | `rl-train.parquet`, `rl-validation.parquet` | the columns of RL_COLUMNS |
-| `items.jsonl`, `items-validation.jsonl` | SFT items |
-| `rl-items.jsonl`, `rl-items-validation.jsonl` | RL items, without traces |
+| `items.jsonl`, `items-validation.jsonl` | the same, as SFT items |
+| `rl-items.jsonl`, `rl-items-validation.jsonl` | the same, as RL items, without traces |
 
+Each item carries the condition of its row, so that our trainer trains the rows of the parquet.
 `prompt` is a list of `{role, content}`; `completion` is a reply with its tag (design 4.2).
 """
 
@@ -21,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from model.card import Card
-from training.data.assign import Row, Split, rl_rows, sft_rows
+from training.data.assign import Split, assigned, assigned_rl
 from training.data.ledger import Ledger
 from training.data.recipe import Recipe
 from training.data.teacher import Meter
-from training.items import DataInvalid, messages, save_items, write_reply
+from training.items import Condition, DataInvalid, Item, messages, save_items, write_reply
 
 SFT_COLUMNS = ("prompt", "completion", "mode", "item_id", "condition")
 RL_COLUMNS = ("prompt", "answers", "match", "mode", "kind", "item_id", "condition")
@@ -41,27 +42,24 @@ def write(sft: Split, rl: Split, recipe: Recipe, card: Card) -> dict[str, int]:
     counts: dict[str, int] = {}
     try:
         recipe.out.mkdir(parents=True, exist_ok=True)
-        for side, items in (("train", sft.train), ("validation", sft.validation)):
-            rows = [_sft(row, card) for row in sft_rows(items, recipe.seed)]
-            counts[f"sft-{side}.parquet"] = _parquet(rows, recipe.out / f"sft-{side}.parquet")
-        for side, items in (("train", rl.train), ("validation", rl.validation)):
-            rows = [_rl(row, card) for row in rl_rows(items, recipe.no_persona, recipe.seed)]
-            counts[f"rl-{side}.parquet"] = _parquet(rows, recipe.out / f"rl-{side}.parquet")
-        for name, items in (
-            ("items.jsonl", sft.train),
-            ("items-validation.jsonl", sft.validation),
-            ("rl-items.jsonl", rl.train),
-            ("rl-items-validation.jsonl", rl.validation),
-        ):
-            save_items(items, recipe.out / name)
-            counts[name] = len(items)
+        for side, end in (("train", ""), ("validation", "-validation")):
+            items = assigned(getattr(sft, side), recipe.seed)
+            prompts = assigned_rl(getattr(rl, side), recipe.no_persona, recipe.seed)
+            for stage, name, mine, row in (
+                ("sft", "items", items, _sft),
+                ("rl", "rl-items", prompts, _rl),
+            ):
+                table = f"{stage}-{side}.parquet"
+                counts[table] = _parquet([row(one, card) for one in mine], recipe.out / table)
+                save_items(mine, recipe.out / f"{name}{end}.jsonl")
+                counts[f"{name}{end}.jsonl"] = len(mine)
     except OSError as error:
         raise DataInvalid(f"{recipe.out} cannot be written: {error.strerror or error}") from error
     return counts
 
 
-def _sft(row: Row, card: Card) -> dict[str, Any]:
-    item, condition = row
+def _sft(item: Item, card: Card) -> dict[str, Any]:
+    condition = _condition(item)
     return {
         "prompt": messages(item, condition, card.prompt),
         "completion": write_reply(item.traces[item.mode], card.tags[item.mode]),
@@ -71,8 +69,8 @@ def _sft(row: Row, card: Card) -> dict[str, Any]:
     }
 
 
-def _rl(row: Row, card: Card) -> dict[str, Any]:
-    item, condition = row
+def _rl(item: Item, card: Card) -> dict[str, Any]:
+    condition = _condition(item)
     return {
         "prompt": messages(item, condition, card.prompt),
         "answers": item.answers,
@@ -82,6 +80,11 @@ def _rl(row: Row, card: Card) -> dict[str, Any]:
         "item_id": item.id,
         "condition": condition.value,
     }
+
+
+def _condition(item: Item) -> Condition:
+    assert item.condition is not None, "it is assigned"
+    return item.condition
 
 
 def _parquet(rows: Sequence[dict[str, Any]], path: Path) -> int:

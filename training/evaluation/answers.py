@@ -120,6 +120,8 @@ def read_asked(folder: Path) -> Asked:
 def pin(folder: Path, asked: Asked) -> None:
     """Write down what is asked, or see that it is what was asked here before.
 
+    The address may be another one: a service that was started again may have another port.
+
     Raises:
         RunDiffers: it is not.
     """
@@ -128,7 +130,7 @@ def pin(folder: Path, asked: Asked) -> None:
         (folder / ASKED).write_text(json.dumps(asdict(asked), indent=2) + "\n", encoding="utf-8")
         return
     before, now = _flat(read_asked(folder)), _flat(asked)
-    differing = [name for name in now if now[name] != before[name]]
+    differing = [name for name in now if name != "url" and now[name] != before[name]]
     if differing:
         said = "; ".join(f"{name} was {before[name]}, is {now[name]}" for name in differing)
         raise RunDiffers(f"{folder} holds another run ({said}); give --out another folder")

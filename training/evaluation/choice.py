@@ -54,9 +54,10 @@ def regret(
 
     Regret of an item under a condition: the better forced mode's score minus the forced score of
     the mode that was taken. An answer that took none has its own score. The better of two scores
-    that both have noise is a little too good: so are regret and oracle.
+    that both have noise is a little too good: so are regret and oracle. Forced scores of another
+    isolation than that of the way say nothing of it: where there are no others, nothing is counted.
     """
-    forced = {mode: _scores(sheet, f"forced/{mode}", is_right) for mode in Mode}
+    forced = {mode: _scores(sheet, mode, way, is_right) for mode in Mode}
     parts: dict[str, tuple[Kind | None, Shown | None]] = {
         "all": (None, None),
         "objective/aligned": (Kind.OBJECTIVE, Shown.ALIGNED),
@@ -80,9 +81,13 @@ def regret(
         yield part, (1, sheet.share(losses)), (1, sheet.share(bests))
 
 
-def _scores(sheet: Sheet, way: str, is_right: Callable[[Answer], bool]) -> dict[Context, float]:
-    """The mean score over the seeds."""
+def _scores(
+    sheet: Sheet, mode: Mode, way: str, is_right: Callable[[Answer], bool]
+) -> dict[Context, float]:
+    """The mean score over the seeds of a forced mode, under the isolation of a way."""
     found: dict[Context, list[bool]] = {}
-    for answer in sheet.of(way):
-        found.setdefault((answer.item, answer.condition), []).append(is_right(answer))
+    for answer in sheet.of(f"forced/{mode}"):
+        # Without a persona there is nothing to isolate.
+        if answer.condition is Shown.NONE or way == f"auto/{answer.isolation}":
+            found.setdefault((answer.item, answer.condition), []).append(is_right(answer))
     return {context: sum(scores) / len(scores) for context, scores in found.items()}

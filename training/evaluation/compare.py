@@ -1,4 +1,4 @@
-"""Compare: two runs side by side, on the items that both asked."""
+"""Compare: two runs side by side, on the questions that both asked, in the same way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from html import escape
 from pathlib import Path
 
 from model.errors import PersonaDualError
-from training.evaluation.answers import Asked, read_answers, read_asked
+from model.mode import Mode
+from training.evaluation.answers import Answer, Asked, read_answers, read_asked
+from training.evaluation.conditions import Isolation, Shown
 from training.evaluation.intervals import Bootstrap, Estimate, SignTest, estimate, sign_test
 from training.evaluation.measures import Label, Measure, measures
 from training.evaluation.page import frame
@@ -49,7 +51,7 @@ class Comparison:
 
 
 def compare(first: Path, second: Path) -> Comparison:
-    """Measure both runs on their common items.
+    """Measure both runs on what both asked: item, condition, way and seed.
 
     Raises:
         DataInvalid: a folder holds no run.
@@ -57,10 +59,11 @@ def compare(first: Path, second: Path) -> Comparison:
     """
     asked = read_asked(first), read_asked(second)
     answers = read_answers(first), read_answers(second)
-    items = sorted({a.item for a in answers[0]} & {a.item for a in answers[1]})
+    common = {_question(a) for a in answers[0]} & {_question(a) for a in answers[1]}
+    items = sorted({item for item, *_ in common})
     if not items or asked[0].suite_sha256 != asked[1].suite_sha256:
         raise NotComparable(f"{first} and {second} asked the questions of different suites")
-    sheets = [Sheet(one, items) for one in answers]
+    sheets = [Sheet([a for a in one if _question(a) in common], items) for one in answers]
     found = [{measure.label: measure for measure in measures(sheet)} for sheet in sheets]
     bootstrap = Bootstrap(len(items))
     pairs = [
@@ -72,6 +75,12 @@ def compare(first: Path, second: Path) -> Comparison:
         and (pair := _pair(measure, found[1][label], bootstrap))
     ]
     return Comparison(*asked, len(items), pairs)
+
+
+def _question(answer: Answer) -> tuple[str, Shown, Isolation | None, Mode | None, int]:
+    """What was asked, and how. Without a persona there is nothing to isolate."""
+    isolation = None if answer.condition is Shown.NONE else answer.isolation
+    return answer.item, answer.condition, isolation, answer.forced, answer.seed
 
 
 def _pair(first: Measure, second: Measure, bootstrap: Bootstrap) -> Pair | None:

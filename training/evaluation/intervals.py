@@ -83,22 +83,22 @@ class Bootstrap:
 
 
 def estimate(
-    terms: Sequence[Term], bootstrap: Bootstrap, *, is_paired: bool = True, is_rate: bool = True
+    terms: Sequence[Term], bootstrap: Bootstrap, *, is_rate: bool = True
 ) -> Estimate | None:
     """The signed sum of the shares; None where one of them has no answers.
 
-    `is_paired`: only items that all terms have count. `is_rate`: the hits are counts of the
+    Only items that all terms have count. `is_rate`: the hits are counts of the
     answers, so that a value without any spread still has an interval of `no_spread`.
     """
     shares = [share for _, share in terms]
     has = np.array([share.of > 0 for share in shares])
-    kept = has.all(axis=0) if is_paired else np.ones(has.shape[1], dtype=bool)
-    if not (has & kept).any(axis=1).all():
+    kept = has.all(axis=0)
+    if not kept.any():
         return None
     columns = np.stack([one for s in shares for one in (s.hits * kept, s.of * kept)], axis=1)
     value = float(_value(columns.sum(axis=0)[None], terms)[0])
     low, high = _ends(_value(bootstrap.sums(columns), terms), value)
-    items = int((has & kept).any(axis=0).sum())
+    items = int(kept.sum())
     if is_rate and low == high == value:
         wide = no_spread(items)
         is_difference = len(terms) > 1

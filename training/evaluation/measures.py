@@ -43,14 +43,13 @@ class Label:
 class Measure:
     """A labelled value: the signed sum of shares.
 
-    `unit`: `share`, `mean` (of what is no share), `s` or `tokens`. `is_paired`: its terms are
-    compared item by item; a difference of two also gets a test.
+    `unit`: `share`, `mean` (of what is no share), `s` or `tokens`. The terms of a difference are
+    compared item by item.
     """
 
     label: Label
     terms: tuple[Term, ...]
     unit: str = "share"
-    is_paired: bool = True
 
 
 def measures(sheet: Sheet) -> list[Measure]:

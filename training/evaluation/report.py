@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from training.evaluation.answers import Answer, Asked
 from training.evaluation.intervals import Bootstrap, Estimate, SignTest, estimate, sign_test
 from training.evaluation.measures import AUTO_SHARED, Label, Measure, measures
-from training.evaluation.parity import parity
+from training.evaluation.parity import Gap, gaps, parity
 from training.evaluation.reliability import Reliability, reliability
 from training.evaluation.sheet import Sheet
 from training.evaluation.worst import Worst, worst
@@ -75,6 +75,7 @@ class Report:
     histograms: list[Histogram]
     worst: list[Worst]
     notes: list[str]
+    gaps: list[Gap] = field(default_factory=list)
     made: dict[str, str] = field(default_factory=dict)
     format: int = 1
 
@@ -89,7 +90,8 @@ def build(
     """Measure the answers of a run; `expected` is how many its plan has."""
     sheet = Sheet(answers)
     bootstrap = Bootstrap(len(sheet.items))
-    rows = rows_of([*measures(sheet), *parity(sheet, items)], bootstrap)
+    reading = _reading(asked)
+    rows = rows_of([*measures(sheet), *parity(sheet, items, reading)], bootstrap)
     diagrams = {way: reliability(sheet, way, bootstrap) for way in sheet.automatic}
     way = AUTO_SHARED if AUTO_SHARED in sheet.ways else sheet.automatic[0]
     return Report(
@@ -103,7 +105,8 @@ def build(
         reliability={name: found for name, found in diagrams.items() if found},
         latency_percentiles_s=_percentiles(sheet),
         histograms=[_histogram(sheet, way, kind) for kind in Kind],
-        worst=worst(items, answers, _reading(asked)),
+        gaps=gaps(sheet, items, reading),
+        worst=worst(items, answers, reading),
         notes=_notes(asked, sheet, expected),
         made={
             "version": version("personadual"),
@@ -117,7 +120,7 @@ def rows_of(found: Iterable[Measure], bootstrap: Bootstrap) -> list[Row]:
     rows = []
     for measure in found:
         is_rate = measure.unit == "share"
-        value = estimate(measure.terms, bootstrap, is_paired=measure.is_paired, is_rate=is_rate)
+        value = estimate(measure.terms, bootstrap, is_rate=is_rate)
         if value is None:
             continue
         is_tested = measure.label.measure in TESTED

@@ -15,7 +15,6 @@ from training.evaluation.tables import (
     folded,
     number,
     p_value,
-    points,
     section,
     table,
     way,
@@ -144,21 +143,27 @@ def swap(report: Report) -> Iterator[str]:
 
 
 def parity(report: Report) -> Iterator[str]:
-    gaps, groups = [], []
-    for row in report.rows:
-        name = row.label.measure.removeprefix("parity_")
-        if name == row.label.measure:
-            continue
-        what, part = name.removeprefix("gap_").replace("_", " "), escape(row.label.part)
-        if name.startswith("gap_"):
-            gaps.append([way(row), what, part, number(points(row))])
-        else:
-            groups.append([way(row), what, part, number(percent(row.estimate))])
+    gaps = [
+        [
+            WAYS.get(gap.way, gap.way),
+            gap.measure.replace("_", " "),
+            escape(f"{gap.attribute}: {gap.top} over {gap.bottom}"),
+            number(f"{100 * gap.value:.1f}"),
+            number(f"{gap.p_value:.3f}"),
+        ]
+        for gap in report.gaps
+    ]
+    groups = [
+        [way(row), name.replace("_", " "), escape(row.label.part), number(percent(row.estimate))]
+        for row in report.rows
+        if (name := row.label.measure.removeprefix("parity_")) != row.label.measure
+    ]
     yield from section(
         "Parity",
         "Accuracy on facts and rate of personalised mode by what is known of a persona. The gap is"
-        " between the values that lie furthest apart.",
-        table(["Widest gap", "in", "between", "points"], gaps),
+        " between the values that lie furthest apart; p says how often chance alone would set some"
+        " values so far apart.",
+        table(["Widest gap", "in", "between", "points", "p"], gaps),
         folded("All groups", table(["Way", "in", "persona", "share"], groups)),
     )
 

@@ -1,0 +1,79 @@
+"""A run's folder: what goes on in it, what has ended, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from training.begun import ENDED, begin
+from training.config import ConfigInvalid, DualGrpoConfig, SftConfig
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> SftConfig:
+    (tmp_path / "items.jsonl").write_text("one")
+    return SftConfig(model=tmp_path, data=tmp_path / "items.jsonl", out=tmp_path / "run", epochs=1)
+
+
+def changed(config: SftConfig, **fields: Any) -> SftConfig:
+    return config.model_copy(update=fields)
+
+
+def test_a_run_goes_on_until_it_has_ended(config: SftConfig) -> None:
+    """`run.md` is written last: an adapter without it may be half of one."""
+    assert not begin(config)
+    (config.out / "adapter").mkdir()
+    assert not begin(config)
+    (config.out / ENDED).touch()
+    assert begin(config)
+    assert begin(changed(config, probe_every=7, save_steps=3)), "it learns the same"
+
+
+def test_more_steps_go_on(config: SftConfig) -> None:
+    begin(config)
+    (config.out / ENDED).touch()
+    longer = changed(config, epochs=2)
+    assert not begin(longer)
+    assert not begin(longer), "killed before it ended, it has not ended"
+
+
+def test_another_run_is_refused(config: SftConfig) -> None:
+    begin(config)
+    with pytest.raises(ConfigInvalid, match=r"begun otherwise \(forced was 0.4, is 0.1\); name"):
+        begin(changed(config, forced=0.1, epochs=3))
+    config.data.write_text("two")
+    with pytest.raises(ConfigInvalid, match="data: other content"):
+        begin(config)
+
+
+def test_reinforcement_of_another_adapter_is_refused(config: SftConfig, tmp_path: Path) -> None:
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    weights.parent.mkdir()
+    weights.write_text("a")
+    dual = DualGrpoConfig(
+        model=tmp_path, data=config.data, out=tmp_path / "rl", adapter=weights.parent
+    )
+    begin(dual)
+    weights.write_text("b")
+    with pytest.raises(ConfigInvalid, match="adapter: other content"):
+        begin(dual)
+
+
+def test_both_recipes_ask_before_anything_is_loaded(config: SftConfig, tmp_path: Path) -> None:
+    """There is no model to load here."""
+    from training import dual_grpo, sft
+
+    dual = DualGrpoConfig(model=tmp_path, data=config.data, out=tmp_path / "rl", lora_rank=4)
+    begin(config)
+    begin(dual)
+    with pytest.raises(ConfigInvalid, match="seed was 42, is 7"):
+        sft.train(changed(config, seed=7), Console())
+    with pytest.raises(ConfigInvalid, match="kl was"):
+        dual_grpo.train(dual.model_copy(update={"kl": 0.5}), Console())
+    for out in (config.out, dual.out):
+        (out / ENDED).touch()
+    assert sft.train(config, Console()) == config.out / "model"
+    assert dual_grpo.train(dual, Console()) == dual.out / "adapter"

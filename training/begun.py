@@ -1,0 +1,70 @@
+"""Begun: what a run's folder was begun with, so that no run goes on as another one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from training.config import Config, ConfigInvalid
+
+BEGUN = "begun.json"
+ENDED = "run.md"
+"""Written last: what lies beside it is whole."""
+STEPS = frozenset({"max_steps", "epochs"})
+FREE = frozenset(
+    {"out", "save_steps", "probe", "probe_items", "probe_every", "server_url", "vllm_memory"}
+)
+"""Settings that change nothing of what is learnt."""
+
+
+def begin(config: Config) -> bool:
+    """Write down what a run is made of, or see that it is what it was begun with.
+
+    With other numbers of steps it goes on. Returns whether it has ended already.
+
+    Raises:
+        ConfigInvalid: it was begun with other settings, data or adapter.
+    """
+    now = _made_of(config)
+    path, ended = config.out / BEGUN, config.out / ENDED
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        if differing := sorted(set(changed) - STEPS):
+            said = ", ".join(
+                name.replace("_sha256", ": other content")
+                if name.endswith("_sha256")
+                else f"{name} was {before.get(name)}, is {now.get(name)}"
+                for name in differing
+            )
+            raise ConfigInvalid(
+                f"{config.out} was begun otherwise ({said}); name another out, or remove it"
+            )
+        if not changed and ended.exists():
+            return True
+        ended.unlink(missing_ok=True)
+    config.out.mkdir(parents=True, exist_ok=True)
+    # Whole or not at all; each process of a run writes the same.
+    work = path.with_name(f".{BEGUN}.{os.getpid()}")
+    work.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+    work.replace(path)
+    return False
+
+
+def _made_of(config: Config) -> dict[str, Any]:
+    settings = config.model_dump(mode="json", exclude=set(FREE))
+    settings["data_sha256"] = _digest(config.data)
+    adapter: Path | None = getattr(config, "adapter", None)
+    if adapter is not None:
+        settings["adapter_sha256"] = _digest(adapter / "adapter_model.safetensors")
+    return settings
+
+
+def _digest(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
