@@ -24,7 +24,8 @@ from training.credit import DualAdvantageConfig
 from training.dual_trainer import DualGRPOTrainer
 from training.items import load_items, messages
 from training.memory import keep_freed_memory
-from training.probe import draw_condition, read_tag_ids
+from training.probe import read_tag_ids
+from training.rows import draw_condition
 
 CREDITS = {
     "DualGRPO, paper": DualAdvantageConfig(),

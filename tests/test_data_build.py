@@ -23,9 +23,9 @@ from tests.scripted_teacher import Script, ScriptedTeacher
 from training.data.build import Built, build, read_input
 from training.data.recipe import load_recipe
 from training.data.teacher import TeacherFailed
-from training.items import Condition, Kind, load_items, messages, sft_rows
-from training.probe import draw_condition
+from training.items import Condition, Kind, load_items, messages
 from training.rewards import matches
+from training.rows import draw_condition, sft_rows
 
 Build = Callable[..., Built]
 

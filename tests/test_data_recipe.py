@@ -19,7 +19,8 @@ from training.config import ConfigInvalid
 from training.data.assign import assigned, assigned_rl, split
 from training.data.cli import data_app
 from training.data.recipe import Recipe, load_recipe
-from training.items import Condition, Item, Kind, Trace, sft_rows
+from training.items import Condition, Item, Kind, Trace
+from training.rows import sft_rows
 
 PAPER = Path(__file__).parents[1] / "configs" / "data-paper.toml"
 runner = CliRunner()

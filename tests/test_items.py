@@ -19,13 +19,13 @@ from training.items import (
     Kind,
     load_items,
     save_items,
-    sft_rows,
     write_reply,
 )
 from training.pocket import wordings
 from training.pocket.make import CALIBRATION, HELD_OUT, REINFORCE, SEED, TRAIN, make
 from training.pocket.side import Side
 from training.rewards import matches
+from training.rows import sft_rows
 
 DATA = Path(__file__).parents[1] / "training" / "pocket" / "data"
 

@@ -12,8 +12,9 @@ from typing import Any
 from model.card import load_card, save_card
 from model.decision import Calibration, sigmoid
 from model.mode import Mode
-from training.items import Item, load_items
+from training.items import DataInvalid, load_items, require_personas
 from training.probe import mode_log_odds, parting_prompts, read_tag_ids
+from training.rows import Asked, as_evaluated, evaluated_conditions
 
 STEPS = 100
 MIN_SLOPE = 1e-3
@@ -81,33 +82,50 @@ def expected_calibration_error(
     return sum(gaps) / max(len(probabilities), 1)
 
 
-def score_items(model: Path, items: Sequence[Item], *, seed: int) -> list[float]:
-    """`logp_personalized - logp_general` of each item, under a persona drawn for it."""
+def score(model: Path, asked: Sequence[Asked]) -> list[float]:
+    """`logp_personalized - logp_general` of each."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     card, _warning = load_card(model)
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
     network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-    prompts = parting_prompts(items, card, tokenizer, seed=seed)
-    return mode_log_odds(network, prompts, read_tag_ids(tokenizer, card))
+    return mode_log_odds(
+        network, parting_prompts(asked, card, tokenizer), read_tag_ids(tokenizer, card)
+    )
 
 
 def calibrate(model: Path, data: Path, *, count: int, seed: int) -> tuple[Calibration, float]:
     """Fit the card's calibration on the last `count` items of `data`, and write it.
 
-    Returns it with the expected calibration error on the other half, on which it was not fitted.
+    Each is asked under every condition under which evaluation expects a mode. Returns the
+    calibration with the expected calibration error on the items of the other half, on which it was
+    not fitted.
+
+    Raises:
+        DataInvalid: `data` cannot be used: a line is no item or lacks a persona, or all of a half
+            ask for one mode.
+        CardInvalid: the card is malformed.
     """
     card, _warning = load_card(model)
     items = load_items(data)
-    random.Random(seed).shuffle(items)
+    require_personas(items, data, evaluated_conditions)
     items = items[-count:]
-    scores = score_items(model, items, seed=seed)
-    flags = [item.mode is Mode.PERSONALIZED for item in items]
-    half = len(items) // 2
-    trial = fit(scores[:half], flags[:half], card.calibration.threshold)
+    random.Random(seed).shuffle(items)
+    middle = len(items) // 2
+    first, second = as_evaluated(items[:middle]), as_evaluated(items[middle:])
+    for half in (first, second):
+        if {one.mode for one in half} != set(Mode):
+            raise DataInvalid(
+                f"{data}: the {len(items)} last items must ask for both modes, in each half;"
+                " personal questions and questions of fact"
+            )
+    scores = score(model, [*first, *second])
+    flags = [one.mode is Mode.PERSONALIZED for one in [*first, *second]]
+    fitted = len(first)
+    trial = fit(scores[:fitted], flags[:fitted], card.calibration.threshold)
     error = expected_calibration_error(
-        [sigmoid(trial.slope * score + trial.intercept) for score in scores[half:]], flags[half:]
+        [sigmoid(trial.slope * odds + trial.intercept) for odds in scores[fitted:]], flags[fitted:]
     )
     calibration = fit(scores, flags, card.calibration.threshold)
     save_card(dataclasses.replace(card, calibration=calibration), model)

@@ -50,8 +50,8 @@ def dual_grpo(config: ConfigFile) -> None:
 def calibrate(
     model: Annotated[Path, typer.Argument(help="Checkpoint folder; its card is written again.")],
     data: Annotated[Path, typer.Argument(help="Items (JSONL) that were not trained on.")],
-    count: Annotated[int, typer.Option(min=20, help="How many items, from the end.")] = 400,
-    seed: Annotated[int, typer.Option(help="Draws the order and the personas.")] = 42,
+    count: Annotated[int, typer.Option(min=20, help="How many items, from the file's end.")] = 400,
+    seed: Annotated[int, typer.Option(help="Draws which items are fitted on first.")] = 42,
 ) -> None:
     """Turn the model's log-odds of a mode into a probability, on items that it has not seen."""
     with reported():

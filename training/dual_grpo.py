@@ -20,12 +20,13 @@ from model.mode import TagIds
 from training.begun import begin
 from training.checkpoints import last_complete, lora, shrink
 from training.config import ConfigInvalid, DualGrpoConfig
-from training.items import load_items, messages
+from training.items import load_items, messages, require_personas
 from training.memory import keep_freed_memory
-from training.probe import draw_condition, open_probe, read_tag_ids
+from training.probe import open_probe, read_tag_ids
 from training.report import trained_card, write_run
 from training.rewards import Judged, judge
 from training.rollouts import mode_of
+from training.rows import asked_conditions, draw_condition
 
 REWARDS = {"answer": 0.9, "format": 0.1}
 logger = logging.getLogger("personadual.training")
@@ -38,7 +39,9 @@ def rows(config: DualGrpoConfig, card: Card, tokenizer: Any) -> list[dict[str, A
     its own persona. Chat turns have no right answer and are left out.
     """
     rng = random.Random(config.seed)
-    items = [item for item in load_items(config.data) if item.answers]
+    whole = load_items(config.data)
+    require_personas(whole, config.data, asked_conditions)
+    items = [item for item in whole if item.answers]
     rng.shuffle(items)
     found: list[dict[str, Any]] = []
     for item in items[: config.max_items]:

@@ -1,4 +1,4 @@
-"""Items: questions with their answers, personas and traces, and the rows that training reads.
+"""Items: questions with their answers, personas and traces.
 
 An item is one JSON line. It carries a trace for each mode, so that a forced mode can be trained to
 behave as its name says: general leaves the persona aside, personalised considers it.
@@ -7,9 +7,8 @@ behave as its name says: general leaves the persona aside, personalised consider
 from __future__ import annotations
 
 import json
-import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 
 from model.errors import PersonaDualError
-from model.mode import Mode, Tags
+from model.mode import Mode
 from model.persona import Attribute
 from model.prompt import PromptForm, render
 from model.reading import read_choice
@@ -184,77 +183,29 @@ def write_reply(trace: Trace, tag: str = "") -> str:
     return f"{tag}{trace.reasoning}\n\n{OPEN}{trace.answer}{CLOSE}"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of SFT. `opening` is given and not trained: the tag, where a mode was forced."""
+def mode_under(wanted: Mode, condition: str) -> Mode | None:
+    """The mode that an answer should have; None where either is right. `wanted` is the item's.
 
-    messages: list[dict[str, Any]]
-    opening: str
-    completion: str
-
-
-def sft_rows(
-    items: Sequence[Item],
-    form: PromptForm,
-    tags: Tags,
-    *,
-    seed: int,
-    forced: float = 0.4,
-    only_mode: Mode | None = None,
-) -> Iterator[Row]:
-    """Each item in the mode that it asks for, and a share of those with a trace in the other mode
-    in that one too.
-
-    In the other mode the tag belongs to the prompt: the reply is trained, the choice is not.
-    An item stands under its own `condition`. Where it has none, general rows stand half under an
-    unaligned persona and a quarter each under an aligned one and none; personalised ones under the
-    aligned one. A tenth of these stands under none, in general mode, where they have a trace for
-    it: nothing is known that could be used.
-
-    With `only_mode` there is no choice to learn: as many rows, all in that mode, under a persona.
+    A question of fact is a general one under any persona. A personal one needs its own persona;
+    without any it is a general one, and under another's nothing is expected.
     """
-    rng = random.Random(seed)
-    for item in items:
-        if only_mode is not None:
-            for _ in range(1 + (rng.random() < forced)):
-                condition = _draw_persona(item, only_mode, rng)
-                yield _row(item, condition, only_mode, form, tags, is_forced=False)
-            continue
-        condition = _draw(item, rng)
-        mode = Mode.GENERAL if condition is Condition.NONE else item.mode
-        yield _row(item, condition, mode, form, tags, is_forced=False)
-        other = Mode.GENERAL if item.mode is Mode.PERSONALIZED else Mode.PERSONALIZED
-        if rng.random() < forced and other in item.traces:
-            condition = _draw_persona(item, other, rng)
-            yield _row(item, condition, other, form, tags, is_forced=True)
+    if wanted is Mode.GENERAL or condition == Condition.NONE:
+        return Mode.GENERAL
+    return Mode.PERSONALIZED if condition == Condition.ALIGNED else None
 
 
-def _draw(item: Item, rng: random.Random) -> Condition:
-    if item.condition is not None:
-        return item.condition
-    if item.mode is Mode.PERSONALIZED:
-        # Without a persona the question is a general one, which needs a general trace.
-        is_bare = rng.random() < 0.1 and Mode.GENERAL in item.traces
-        return Condition.NONE if is_bare else Condition.ALIGNED
-    return rng.choice([Condition.UNALIGNED, Condition.UNALIGNED, Condition.ALIGNED, Condition.NONE])
+def require_personas(
+    items: Iterable[Item], path: Path, needed: Callable[[Item], Iterable[Condition]]
+) -> None:
+    """See that all items of a file have the personas that they are shown under.
 
-
-def _draw_persona(item: Item, mode: Mode, rng: random.Random) -> Condition:
-    """Any persona, for a mode that is not chosen."""
-    condition = Condition.UNALIGNED if rng.random() < 0.5 else Condition.ALIGNED
-    # A fact keeps its answer under any persona; what a persona decides needs the one it is.
-    if item.kind is not Kind.OBJECTIVE and mode is Mode.PERSONALIZED:
-        return Condition.ALIGNED
-    return condition
-
-
-def _row(
-    item: Item, condition: Condition, mode: Mode, form: PromptForm, tags: Tags, *, is_forced: bool
-) -> Row:
-    if mode not in item.traces:
-        raise DataInvalid(f"item {item.id} has no trace for {mode} mode; training needs one")
-    tag, trace = tags[mode], item.traces[mode]
-    asked = messages(item, condition, form)
-    if is_forced:
-        return Row(asked, tag, write_reply(trace))
-    return Row(asked, "", write_reply(trace, tag))
+    Raises:
+        DataInvalid: one lacks a persona; it names line and field.
+    """
+    for number, item in enumerate(items, start=1):
+        for condition in needed(item):
+            if condition is not Condition.NONE and condition not in item.personas:
+                raise DataInvalid(
+                    f"{path}, line {number}: personas.{condition}: the condition {condition}"
+                    " needs it"
+                )

@@ -11,7 +11,8 @@ from model.card import Card, load_card
 from model.decision import sigmoid
 from model.mode import Mode, TagIds
 from training.config import Config
-from training.items import Condition, Item, load_items, messages
+from training.items import load_items, messages, require_personas
+from training.rows import Asked, as_evaluated, evaluated_conditions
 
 
 def read_tag_ids(tokenizer: Any, card: Card) -> TagIds:
@@ -23,27 +24,16 @@ def read_tag_ids(tokenizer: Any, card: Card) -> TagIds:
     return TagIds(found[Mode.GENERAL], found[Mode.PERSONALIZED])
 
 
-def draw_condition(item: Item, rng: random.Random) -> Condition:
-    """A persona for an item: its own condition, else what it follows from where it follows from
-    one, else any or none."""
-    if item.condition is not None:
-        return item.condition
-    if item.mode is Mode.PERSONALIZED:
-        return Condition.ALIGNED
-    return rng.choice(list(Condition))
-
-
-def parting_prompts(
-    items: Sequence[Item], card: Card, tokenizer: Any, *, seed: int
-) -> list[list[int]]:
-    """Prompt ids of each item up to where the tags part, under a persona drawn for it."""
+def parting_prompts(asked: Sequence[Asked], card: Card, tokenizer: Any) -> list[list[int]]:
+    """Prompt ids of each item up to where the tags part."""
     tag_ids = read_tag_ids(tokenizer, card)
-    rng = random.Random(seed)
     prompts = []
-    for item in items:
-        asked = messages(item, draw_condition(item, rng), card.prompt)
+    for one in asked:
         ids = tokenizer.apply_chat_template(
-            asked, add_generation_prompt=True, return_dict=True, **card.chat_template_kwargs
+            messages(one.item, one.condition, card.prompt),
+            add_generation_prompt=True,
+            return_dict=True,
+            **card.chat_template_kwargs,
         )["input_ids"]
         prompts.append([*ids, *tag_ids.general[: tag_ids.parting]])
     return prompts
@@ -82,7 +72,7 @@ class Probe:
     tag_ids: TagIds
 
     def read(self, network: Any) -> dict[str, float]:
-        """Mean raw probability of personalised mode, by what the items ask for."""
+        """Mean raw probability of personalised mode, where it is right and where general is."""
         odds = mode_log_odds(network, self.prompts, self.tag_ids)
         found: dict[str, float] = {}
         for name, wanted in (("personal", True), ("factual", False)):
@@ -97,15 +87,21 @@ class Probe:
 
 
 def open_probe(config: Config, tokenizer: Any) -> Probe | None:
-    """The probe that a configuration asks for: items drawn from its held-out file."""
+    """The probe that a configuration asks for: drawn from its held-out file, as evaluation asks.
+
+    Raises:
+        DataInvalid: the file holds no items, or one lacks a persona.
+    """
     if config.probe is None:
         return None
     card, _warning = load_card(config.model)
     items = load_items(config.probe)
-    random.Random(config.seed).shuffle(items)
-    items = items[: config.probe_items]
+    require_personas(items, config.probe, evaluated_conditions)
+    asked = as_evaluated(items)
+    random.Random(config.seed).shuffle(asked)
+    asked = asked[: config.probe_items]
     return Probe(
-        parting_prompts(items, card, tokenizer, seed=config.seed),
-        [item.mode is Mode.PERSONALIZED for item in items],
+        parting_prompts(asked, card, tokenizer),
+        [one.mode is Mode.PERSONALIZED for one in asked],
         read_tag_ids(tokenizer, card),
     )

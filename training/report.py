@@ -22,8 +22,8 @@ PICTURES = {
     "dual/reward_personalized": "reward, personalised",
     "dual/gap": "gap: personalised minus general",
     "kl": "KL to the reference, nats",
-    "mode/probability_personal": "un-forced probability of personalised mode, personal questions",
-    "mode/probability_factual": "un-forced probability of personalised mode, questions of fact",
+    "mode/probability_personal": "un-forced probability of personalised mode where it is right",
+    "mode/probability_factual": "un-forced probability of personalised mode where general is",
 }
 
 

@@ -18,10 +18,11 @@ from model.card import load_card, save_card
 from training.begun import begin
 from training.checkpoints import last_complete, lora, shrink
 from training.config import SftConfig
-from training.items import load_items, sft_rows
+from training.items import load_items, require_personas
 from training.memory import keep_freed_memory
 from training.probe import open_probe
 from training.report import trained_card, write_run
+from training.rows import sft_conditions, sft_rows
 
 logger = logging.getLogger("personadual.training")
 
@@ -30,6 +31,9 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
     """Rows as TRL takes them: the prompt as text, by the checkpoint's own chat template."""
     card, _warning = load_card(config.model)
     items = load_items(config.data)
+    require_personas(
+        items, config.data, lambda item: sft_conditions(item, config.forced, config.only_mode)
+    )
     random.Random(config.seed).shuffle(items)
     # Llama's template writes the token that begins a text, and its tokenizer adds it again.
     opens_twice = tokenizer.bos_token_id in tokenizer("")["input_ids"]

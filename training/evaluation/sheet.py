@@ -10,7 +10,7 @@ from model.mode import Mode
 from training.evaluation.answers import Answer
 from training.evaluation.conditions import Shown
 from training.evaluation.intervals import Share, Term
-from training.items import Kind
+from training.items import Kind, mode_under
 
 Scored = Iterable[tuple[str, float]]
 """An item's id and what one answer to it counts."""
@@ -22,14 +22,8 @@ def way_of(answer: Answer) -> str:
 
 
 def expected_mode(answer: Answer) -> Mode | None:
-    """The mode that an answer should have; None where either is right.
-
-    A question of fact is a general one under any persona. A personal one needs its own persona;
-    without any it is a general one, and under another's nothing is expected.
-    """
-    if answer.wanted is Mode.GENERAL or answer.condition is Shown.NONE:
-        return Mode.GENERAL
-    return Mode.PERSONALIZED if answer.condition is Shown.ALIGNED else None
+    """The mode that an answer should have; None where either is right."""
+    return mode_under(answer.wanted, answer.condition)
 
 
 class Sheet:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.evaluation.conditions import Shown, makes_sense
-from training.items import DataInvalid, Item, load_items
+from training.items import Item, load_items, require_personas
 
 POCKET = Path(__file__).parents[1] / "pocket" / "data" / "held_out.jsonl"
 
@@ -24,14 +24,9 @@ def load_suite(path: Path, conditions: Sequence[Shown], limit: int | None = None
         DataInvalid: a line is no item, or lacks a persona that a condition needs.
     """
     items = load_items(path)
-    for number, item in enumerate(items, start=1):
-        for shown in conditions:
-            is_lacking = shown is not Shown.NONE and shown.persona not in item.personas
-            if is_lacking and makes_sense(item, shown):
-                raise DataInvalid(
-                    f"{path}, line {number}: personas.{shown.persona}: the condition {shown}"
-                    " needs it"
-                )
+    require_personas(
+        items, path, lambda item: [one.persona for one in conditions if makes_sense(item, one)]
+    )
     if limit is None or limit >= len(items):
         return items
     # Files are often sorted by kind: the first ones would be of one.

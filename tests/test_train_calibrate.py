@@ -1,0 +1,79 @@
+"""`train calibrate` and the log-odds that it reads, on a random model with the real tokenizer."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.testing
+
+from model.card import Card, load_card, save_card
+from model.mode import Mode
+from training.calibrate import calibrate
+from training.cli import train_app
+from training.items import DataInvalid, Item, load_items, save_items
+from training.probe import mode_log_odds, parting_prompts, read_tag_ids
+from training.rows import as_evaluated
+
+HELD_OUT = Path(__file__).parents[1] / "training" / "pocket" / "data" / "held_out.jsonl"
+
+
+@pytest.fixture(scope="module")
+def items() -> list[Item]:
+    return load_items(HELD_OUT)
+
+
+@pytest.fixture
+def checkpoint(tiny: Path, tmp_path: Path) -> Path:
+    """A copy, whose card may be written."""
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(tiny, folder)
+    save_card(replace(Card(), training={"recipe": "none"}), folder)
+    return folder
+
+
+def test_the_command_writes_the_card(checkpoint: Path, items: list[Item], tmp_path: Path) -> None:
+    """The same again on the same items; and only on the last ones of the file."""
+    data = tmp_path / "items.jsonl"
+    save_items(items[:60], data)
+    told = ["calibrate", str(checkpoint), str(data), "--count", "20"]
+    result = typer.testing.CliRunner().invoke(train_app, told)
+    assert result.exit_code == 0, result.output
+    assert "expected calibration error" in result.output
+    first = load_card(checkpoint)[0]
+    assert first.calibration != Card().calibration
+    assert first.training == {"recipe": "none"}
+    save_items([*items[100:140], *items[40:60]], data)
+    calibrate(checkpoint, data, count=20, seed=42)
+    assert load_card(checkpoint)[0].calibration == first.calibration
+
+
+def test_items_of_one_kind_are_refused_before_a_model_is_read(
+    items: list[Item], tmp_path: Path
+) -> None:
+    """There is no model here."""
+    facts = [item for item in items if item.mode is Mode.GENERAL]
+    save_items(facts[:40], tmp_path / "items.jsonl")
+    told = ["calibrate", str(tmp_path), str(tmp_path / "items.jsonl")]
+    result = typer.testing.CliRunner().invoke(train_app, told)
+    assert result.exit_code == 1
+    with pytest.raises(DataInvalid, match="must ask for both modes"):
+        calibrate(tmp_path, tmp_path / "items.jsonl", count=20, seed=1)
+
+
+def test_padding_changes_no_log_odds(tiny: Path, items: list[Item]) -> None:
+    """Prompts of many lengths in one batch, or each alone."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny)
+    network = AutoModelForCausalLM.from_pretrained(tiny).eval()
+    tag_ids = read_tag_ids(tokenizer, Card())
+    prompts = parting_prompts(as_evaluated(items[:5]), Card(), tokenizer)
+    assert len({len(prompt) for prompt in prompts}) > 5
+    alone = mode_log_odds(network, prompts, tag_ids, batch=1)
+    together = mode_log_odds(network, prompts, tag_ids, batch=len(prompts))
+    assert together == pytest.approx(alone, abs=1e-4)
+    assert len({round(one, 4) for one in alone}) > 5, "they differ from each other"
