@@ -63,16 +63,16 @@ def compose(*names: str, values: dict[str, str] | None = None) -> dict[str, Any]
         KeyError: a value without which nothing may start is missing.
     """
     merged: dict[str, Any] = {}
+    given = values or {}
     for name in names:
-        text = VARIABLE.sub(
-            lambda found: _value(*found.groups(), values or {}), (ROOT / name).read_text()
-        )
+        text = VARIABLE.sub(lambda found: _value(found, given), (ROOT / name).read_text())
         for service, said in yaml.load(text, Loader)["services"].items():
             merged[service] = _over(merged.get(service, {}), said)
     return merged
 
 
-def _value(name: str, kind: str, rest: str, values: dict[str, str]) -> str:
+def _value(found: re.Match[str], values: dict[str, str]) -> str:
+    name, kind, rest = found.groups()
     if kind == "?" and not values.get(name):
         raise KeyError(f"{name}: {rest}")
     return values.get(name) or rest
