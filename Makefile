@@ -74,10 +74,14 @@ soak: $(VENV)/installed  ## Mixed traffic for SOAK_MINUTES=20: every reply check
 	@$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
 
 UV_LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
+UV_CPU := $(UV_LOCK) --constraint requirements/cpu.in --overrides requirements/overrides.txt \
+  --overrides requirements/cpu-overrides.txt pyproject.toml requirements/torch.in
 
-lock:  ## Write the locks anew (needs uv); the CPU one is the list in cpu.in, which pip installs as it is
+lock:  ## Write the locks anew (needs uv); cpu.in is a list that pip installs as it is, and pins those of the images
 	@command -v uv >/dev/null || { echo "make: uv is not there; pip install uv"; exit 1; }
 	@{ cat requirements/head.txt; $(UV_LOCK) --no-deps requirements/cpu.in; } > requirements/cpu.lock
+	@{ cat requirements/head.txt; $(UV_CPU) --extra engine-cpu; } > requirements/engine-cpu.lock
+	@{ cat requirements/head.txt; $(UV_CPU) --extra train requirements/training.in; } > requirements/training-cpu.lock
 	@{ echo "# Locked set for the CUDA engine and for development: CPython 3.11, Linux x86-64. \`make lock\` writes it."; \
 	  $(UV_LOCK) --python-platform x86_64-manylinux_2_28 --overrides requirements/overrides.txt pyproject.toml --extra engine-cuda --extra train --extra data --extra dev; } > requirements/cuda.lock
 	@$(UV_LOCK) --constraint requirements/cpu.in pyproject.toml requirements/gateway.in > requirements/gateway.lock

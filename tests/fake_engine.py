@@ -53,8 +53,9 @@ class Script:
 class FakeEngine:
     """Runs in a thread with a loop of its own; `url` is where it listens."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
         self._port = port
+        self.host = host
         self.script = Script()
         self.running = 0
         self.headers: list[dict[str, str]] = []
@@ -92,10 +93,10 @@ class FakeEngine:
         app.router.add_post("/script", self._change)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self._port)
+        site = web.TCPSite(runner, self.host, self._port)
         await site.start()
         port = runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{self.host}:{port}"
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.Response()

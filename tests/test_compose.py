@@ -23,7 +23,8 @@ FILES = [BASE, *(path for path in OVERLAYS if "services:" in path.read_text())]
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
 VENDORED = resources.files("check_jsonschema.builtin_schemas.vendor") / "compose-spec.json"
 SCHEMA = json.loads(VENDORED.read_text())
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+VERSION = PROJECT["version"]
 
 
 class Loader(yaml.SafeLoader):
@@ -131,6 +132,23 @@ def test_an_open_port_asks_for_every_secret() -> None:
     assert changed["grafana"]["environment"]["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
 
 
+def test_every_engine_asks_for_the_key() -> None:
+    """Also the second one, which is not in the file that asks for secrets."""
+    engines = [
+        load(DOCKER / name)["services"][engine]["environment"]["VLLM_API_KEY"]
+        for name, engine in (("public.yml", "engine"), ("scale.yml", "engine-2"))
+    ]
+    assert all(key.startswith("${ENGINE_API_KEY:") for key in engines)
+
+
+def test_redis_may_write_its_log_anew() -> None:
+    """Meanwhile each page that changes exists twice."""
+    redis = load(BASE)["services"]["redis"]
+    data = int(redis["command"][redis["command"].index("--maxmemory") + 1].removesuffix("mb"))
+    limit = int(redis["deploy"]["resources"]["limits"]["memory"].removesuffix("m"))
+    assert limit >= 2 * data
+
+
 def test_who_needs_whom_waits_for_its_health() -> None:
     for _, one in WHOLE:
         for need in one.get("depends_on", {}).values():
@@ -150,19 +168,41 @@ def test_every_value_that_can_be_set_is_in_the_example() -> None:
     assert example == used | set(load(BASE)["x-pip"])
 
 
-def test_the_gateways_lock_holds_all_that_it_needs() -> None:
-    """And at the versions of the development's: what is tested is what runs. Else: `make lock`."""
+def pins(lock: str) -> dict[str, str]:
+    found = re.findall(r"(?m)^([\w.-]+)==([^ \n]+)", (ROOT / "requirements" / lock).read_text())
+    return {re.sub(r"[-_.]+", "-", one).lower(): version for one, version in found}
 
-    def pins(name: str) -> dict[str, str]:
-        found = re.findall(r"(?m)^([\w.-]+)==([^ \n]+)", (ROOT / "requirements" / name).read_text())
-        return {re.sub(r"[-_.]+", "-", one).lower(): version for one, version in found}
 
-    gateway, development = pins("gateway.lock"), pins("cpu.in")
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert {re.split(r"[^\w-]", one)[0] for one in needed} <= gateway.keys()
-    for lock in (gateway, pins("router.lock")):
-        shared = lock.keys() & development.keys()
-        assert {name for name in shared if lock[name] != development[name]} == set()
+def named(*extras: str) -> set[str]:
+    """The packages that pyproject.toml names, by extra."""
+    optional = PROJECT["optional-dependencies"]
+    return {re.split(r"[^\w-]", one)[0] for extra in extras for one in optional[extra]}
+
+
+NEEDED = {re.split(r"[^\w-]", one)[0] for one in PROJECT["dependencies"]}
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"),
+    [("gateway.lock", ()), ("engine-cpu.lock", ("engine-cpu",)), ("training-cpu.lock", ("train",))],
+)
+def test_an_images_lock_holds_all_that_it_needs(lock: str, extras: tuple[str, ...]) -> None:
+    """And nothing that only development or tests use. Else: `make lock`."""
+    needed = NEEDED | named(*extras)
+    assert needed <= pins(lock).keys()
+    shared_with_vllm = {"openai"}
+    tools = named("dev", "conformance", "fuzz", "harness") - named("train") - shared_with_vllm
+    assert tools & pins(lock).keys() == set()
+
+
+@pytest.mark.parametrize(
+    "lock", ["gateway.lock", "router.lock", "engine-cpu.lock", "training-cpu.lock"]
+)
+def test_what_is_tested_is_what_runs(lock: str) -> None:
+    """At the versions of the development's. Else: `make lock`."""
+    runs, development = pins(lock), {**pins("cpu.in"), **pins("head.txt")}
+    shared = runs.keys() & development.keys()
+    assert {name for name in shared if runs[name] != development[name]} == set()
 
 
 def test_mounted_files_exist() -> None:
