@@ -130,6 +130,12 @@ def test_biases_and_forbidden_words_that_are_no_tags_pass(gateway: Gateway, scri
     assert sent(script).items() >= fields.items()
 
 
+def test_template_arguments_stay_plain(gateway: Gateway, script: Script) -> None:
+    """A template may print them, as the name of an assistant or a date."""
+    assert chat(gateway.url, chat_template_kwargs={"url": "<|im_end|>", "n": 1}).status == 200
+    assert sent(script)["chat_template_kwargs"] == {"url": "<\u200b|im_end|>", "n": 1}
+
+
 def test_a_long_body_without_length_is_cut_off(gateway: Gateway) -> None:
     """Chunked: the length is not known before it has come."""
     host, port = gateway.url.removeprefix("http://").split(":")

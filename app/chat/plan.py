@@ -130,7 +130,7 @@ class Plan:
             if body.get(name):
                 body[name] = served.plainer.value(body[name])
         template_arguments = {
-            **(self.request.chat_template_kwargs or {}),
+            **served.plainer.value(self.request.chat_template_kwargs or {}),
             **card.chat_template_kwargs,
         }
         if self.salt is not None:
