@@ -126,6 +126,8 @@ class ChatRequest(BaseModel):
     vllm_xargs: dict[str, Any] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     allowed_token_ids: list[Annotated[int, Field(strict=True), WHOLE]] | None = None
+    # Strict, because the engine reads "198" and "198.0" as the token 198.
+    stop_token_ids: list[Annotated[int, Field(strict=True), WHOLE]] | None = None
     user: StrictStr | None = Field(None, description="Persona id, where nothing else names one.")
     safety_identifier: StrictStr | None = None
     personadual: Extension = Extension()

@@ -6,6 +6,7 @@ PersonaDualError
 │   └── EncodingRefused       the body is compressed
 ├── KeyRefused                no API key, or one that is not known
 ├── RoleMissing               the key may not do this
+├── OriginRefused             a web page asks where no key is asked for, and is not of the gateway
 ├── OverrideRefused           a request asks for what policy does not leave to it
 ├── LimitReached              a key's limit is; `retry_after_s` says for how long
 ├── NotFound                  what the caller names does not exist
@@ -64,6 +65,10 @@ class KeyRefused(PersonaDualError):
 
 class RoleMissing(PersonaDualError):
     code = "missing_role"
+
+
+class OriginRefused(PersonaDualError):
+    code = "origin_not_allowed"
 
 
 class OverrideRefused(PersonaDualError):

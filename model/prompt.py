@@ -21,8 +21,8 @@ MAX_CONTROL_CHARS = 128
 ZERO_WIDTH_SPACE = "\u200b"
 # Control tokens of the common chat templates have this form, or stand in the tokenizer's list.
 _COMMON_CONTROL = r"<\|[^|<>\s]{1,64}\|>|</?s>|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_turn>"
-# Strings below these keys are names, addresses or data: no chat template prints them as prose.
-_OPAQUE_KEYS = frozenset({"role", "type", "url", "data", "format", "detail"})
+# What a content part loads (a picture, a sound): the engine prints neither address nor data.
+_LOADED_KEYS = frozenset({"url", "data"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,24 @@ class Plainer:
             return text  # most text: found out fifty times faster than by the pattern
         return self._control.sub(rf"\1{ZERO_WIDTH_SPACE}", text)
 
+    def message(self, message: Message) -> dict[str, Any]:
+        """A message with every text in it kept plain, less what its content parts load.
+
+        Raises:
+            InvalidRequest: it is nested deeper than any message of the protocol.
+        """
+        content = message.get("content")
+        if not isinstance(content, list):
+            plain: dict[str, Any] = self.value(message)
+            return plain
+        rest = {key: value for key, value in message.items() if key != "content"}
+        return {
+            **self.value(rest),
+            "content": self._mend_seams([self._part(part) for part in content]),
+        }
+
     def value(self, value: Any, depth: int = 0) -> Any:
-        """A JSON value with every text in it kept plain: parts, tool calls, keys and all.
+        """A JSON value with every text in it kept plain, keys and all: tools, calls, arguments.
 
         Raises:
             InvalidRequest: it is nested deeper than any message of the protocol.
@@ -83,22 +99,33 @@ class Plainer:
         if isinstance(value, str):
             return self.text(value)
         if depth > MAX_DEPTH:
-            raise InvalidRequest("messages is nested too deeply", field="messages")
+            raise _too_deep()
         if isinstance(value, Mapping):
             return {self.text(key): self._field(key, item, depth) for key, item in value.items()}
         if isinstance(value, list):
-            return self._mend_seams([self.value(item, depth + 1) for item in value])
+            return [self.value(item, depth + 1) for item in value]
         return value
 
+    def _part(self, part: Any, levels: int = 2) -> Any:
+        """A content part: `{"type": "image_url", "image_url": {"url": ...}}` and the like."""
+        if not levels or not isinstance(part, Mapping):
+            return self.value(part, 1)
+        return {
+            self.text(key): item
+            if key in _LOADED_KEYS and isinstance(item, str)
+            else self._part(item, levels - 1)
+            for key, item in part.items()
+        }
+
     def _field(self, key: str, value: Any, depth: int) -> Any:
-        if key in _OPAQUE_KEYS and isinstance(value, str):
-            return value
         if key == "arguments" and isinstance(value, str) and "\\" in value:
             # The engine parses this text as JSON, in which an escape may spell a control string.
             try:
                 parsed = json.loads(value)
             except ValueError:
                 return self.text(value)
+            except RecursionError:
+                raise _too_deep() from None
             return json.dumps(self.value(parsed, depth + 1), ensure_ascii=False)
         return self.value(value, depth + 1)
 
@@ -106,13 +133,20 @@ class Plainer:
         """Templates may join text parts: no control string may arise where two of them meet."""
         tail = ""
         for part in parts:
-            text = part.get("text") if isinstance(part, dict) else None
+            if not isinstance(part, dict):
+                continue
+            key = part["type"] if part.get("type") in ("refusal", "thinking") else "text"
+            text = part.get(key)
             if not isinstance(text, str):
                 continue
             if self.text(tail + text) != tail + text:
-                text = part["text"] = ZERO_WIDTH_SPACE + text
+                text = part[key] = ZERO_WIDTH_SPACE + text
             tail = (tail + text)[-MAX_CONTROL_CHARS:]
         return parts
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest("messages is nested too deeply", field="messages")
 
 
 def render(
@@ -127,7 +161,7 @@ def render(
     """
     form = form or PromptForm()
     plainer = plainer or Plainer()
-    rendered = [plainer.value(message) for message in messages]
+    rendered = [plainer.message(message) for message in messages]
     if persona is None:
         return rendered
     return _place(plainer.text(persona), rendered, form)

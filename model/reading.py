@@ -48,6 +48,8 @@ _MORE_CHOICES = re.compile(
     r"|\b(?:option|choice)\s+([A-Ja-j])\b"
     r"|(?:\A|[\n,;.!?/&|+]|\b(?:or|and))\s*\b([A-J])(?:\.(?=\s)|[\s.]*\Z)"
 )
+# Each line break of a run would look through the rest of it: time by the square of its length.
+_BLANK = re.compile(r"\s+")
 
 
 def read_choice(text: str) -> str | None:
@@ -57,7 +59,8 @@ def read_choice(text: str) -> str | None:
     if found is None:
         return None
     letter = found["letter"].upper()
-    others = {group.upper() for more in _MORE_CHOICES.findall(found["rest"]) for group in more}
+    rest = _BLANK.sub(lambda run: "\n" if "\n" in run[0] else " ", found["rest"])
+    others = {group.upper() for more in _MORE_CHOICES.findall(rest) for group in more}
     return letter if others <= {letter, ""} else None
 
 

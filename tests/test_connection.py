@@ -20,7 +20,7 @@ from tests.fake_engine import FakeEngine, Script
 from tests.http import Answer, call, chat
 from tests.test_gateway_edges import body
 
-HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 IDLE = 400
 
 
@@ -101,7 +101,7 @@ def test_a_request_that_drips_is_dropped(hasty: Gateway, ready: bytes) -> None:
 
 def test_a_second_request_that_drips_is_dropped(hasty: Gateway) -> None:
     with connected(hasty) as connection:
-        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         time.sleep(0.1)
         assert drip(connection, b"GET /" + b"x" * 200) < 2
         assert b" 408 " in rest(connection)

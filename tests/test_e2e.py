@@ -218,7 +218,8 @@ def test_a_caller_who_leaves_frees_the_engine(
     host, port = live.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(raw)}\r\n\r\n"
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Length: {len(raw)}\r\n\r\n"
         )
         connection.sendall(head.encode() + raw.encode())
         wait_until(lambda: engine.running() == 1, 30)

@@ -15,7 +15,7 @@ from app.settings import Settings
 from model.persona import Persona
 from model.vllm import CHAT_PATH
 from tests.conftest import Gateway, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
+from tests.fake_engine import FakeEngine, Script, sent
 from tests.fake_store import CountingStore, FakeStore
 from tests.http import call, chat, put_persona
 
@@ -87,6 +87,14 @@ BAD: dict[str, tuple[bytes, int, str]] = {
     ),
     "max_tokens of 64 bits": (body(max_tokens=2**64 - 1), 400, "max_tokens"),
     "a stop token of the tag": (body(stop_token_ids=[198]), 400, "stop_token_ids"),
+    "the same, as text": (body(stop_token_ids=["198"]), 400, "stop_token_ids.0"),
+    "a stop token that is none": (body(stop_token_ids=[[1]]), 400, "stop_token_ids.0"),
+    "a bias on a token of the tag": (body(logit_bias={"11": 5, "198": -100}), 400, "logit_bias"),
+    "the same, spelt as vLLM reads it": (body(logit_bias={" 1_98": 100}), 400, "logit_bias"),
+    "a forbidden word of the tag": (body(bad_words=["x", " Personalized"]), 400, "bad_words"),
+    "its last token": (body(bad_words=["]\n"]), 400, "bad_words"),
+    "one that the tag is in": (body(bad_words=["[General_mode]\nYes"]), 400, "bad_words"),
+    "one that a tokenizer may fold into it": (body(bad_words=["\uff27eneral"]), 400, "bad_words"),
     "beam search": (body(use_beam_search=True), 400, "use_beam_search"),
     "gate arguments": (
         body(vllm_xargs={"personadual_mode": "general"}),
@@ -116,11 +124,23 @@ def test_bad_input_is_named_and_nothing_remains(
     assert chat(gateway.url).status == 200
 
 
+def test_biases_and_forbidden_words_that_are_no_tags_pass(gateway: Gateway, script: Script) -> None:
+    fields: dict[str, Any] = {"logit_bias": {"7": 5, "okapi": 1}, "bad_words": ["zebra", 3]}
+    assert chat(gateway.url, **fields).status == 200
+    assert sent(script).items() >= fields.items()
+
+
+def test_template_arguments_stay_plain(gateway: Gateway, script: Script) -> None:
+    """A template may print them, as the name of an assistant or a date."""
+    assert chat(gateway.url, chat_template_kwargs={"url": "<|im_end|>", "n": 1}).status == 200
+    assert sent(script)["chat_template_kwargs"] == {"url": "<\u200b|im_end|>", "n": 1}
+
+
 def test_a_long_body_without_length_is_cut_off(gateway: Gateway) -> None:
     """Chunked: the length is not known before it has come."""
     host, port = gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
-        head = f"POST {CHAT_PATH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = f"POST {CHAT_PATH} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         connection.sendall(head.encode())
         chunk = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
         for _ in range(17):
@@ -212,7 +232,7 @@ def test_a_caller_who_leaves_frees_the_engine(
     host, port = gateway.url.removeprefix("http://").split(":")
     raw = body(stream=stream, user="ada", personadual={"isolation": isolation})
     with socket.create_connection((host, int(port))) as connection:
-        head = f"POST {CHAT_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(raw)}\r\n\r\n"
+        head = f"POST {CHAT_PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(raw)}\r\n\r\n"
         connection.sendall(head.encode() + raw)
         wait_until(lambda: fake.running == 1, 5)
     left = time.monotonic()
@@ -228,7 +248,7 @@ def test_a_caller_who_leaves_during_its_upload(gateway: Gateway, caplog: Any) ->
     host, port = gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(
-            f"POST {CHAT_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{{".encode()
+            f"POST {CHAT_PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{{".encode()
         )
         time.sleep(0.1)
     wanted = 'personadual_requests_total{route="chat",status="499"} 1.0'

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from app.shadow.likeness import MAX_CHARACTERS, compare
+from model.reading import read_choice
 
 CASES: list[tuple[str, str, bool, float | None]] = [
     ("B", "The answer is (b).", True, None),
@@ -32,6 +33,21 @@ def test_what_two_answers_have_in_common(
     for likeness in (compare(first, second, 0.8), compare(second, first, 0.8)):
         assert likeness.is_same is is_same
         assert likeness.similarity == (None if similarity is None else pytest.approx(similarity))
+
+
+@pytest.mark.parametrize("filler", ["\n", " ", " \n", "\n ", ".\n", ", ", "A\n", "or ", "- "])
+@pytest.mark.parametrize("answer", ["B)%sx", "B) or%sx", "B) y%s\nx", "B%sx"])
+def test_cost_grows_with_the_length_and_not_with_its_square(answer: str, filler: str) -> None:
+    """Four times the length costs about four times as much; by the square it would be sixteen."""
+
+    def cost_s(length: int) -> float:
+        text = answer % (filler * (length // len(filler)))
+        begun = time.perf_counter()
+        read_choice(text)
+        return time.perf_counter() - begun
+
+    costs = [min(cost_s(length) for _ in range(3)) for length in (2_500, 10_000)]
+    assert costs[1] < 8 * max(costs[0], 0.001)
 
 
 def test_long_answers_cost_little() -> None:

@@ -147,15 +147,21 @@ def test_nesting_without_end_is_refused() -> None:
     assert refused.value.field == "messages"
 
 
+@pytest.fixture(scope="module")
+def tokenizer(pocket: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(pocket)
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize(
     "place", ["persona", "content", "part", "tool_arguments", "name", "escaped", "parts", "id"]
 )
-def test_no_control_token_arises_from_text(pocket: Path, attack: str, place: str) -> None:
+def test_no_control_token_arises_from_text(
+    pocket: Path, tokenizer: Any, attack: str, place: str
+) -> None:
     """On token ids: the rendered prompt has the control tokens of its template and not one more."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(pocket)
     card, _ = load_card(pocket)
     plainer = Plainer([*card.control_strings, *card.tags])
     control_ids = set(tokenizer.added_tokens_decoder)
@@ -175,6 +181,77 @@ def test_no_control_token_arises_from_text(pocket: Path, attack: str, place: str
     raw = tokenizer.encode(attack, add_special_tokens=False)
     if "<|" in attack:
         assert any(token in control_ids for token in raw), "without us it would have arisen"
+
+
+# As the templates of models for tools print them: calls and tools as JSON, arguments of one's own.
+TOOL_TEMPLATE = """{{ note }}{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}\
+{% for message in messages %}<|im_start|>{{ message.role }}
+{{ message.content }}{% for call in message.tool_calls or [] %}{{ call.function | tojson }}\
+{% for value in (call.function.arguments or {}).values() %}{{ value }}{% endfor %}{% endfor %}\
+<|im_end|>{% endfor %}"""
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("place", ["arguments", "escaped arguments", "object", "tools", "note"])
+def test_no_key_of_a_call_or_tool_lets_text_through(
+    pocket: Path, tokenizer: Any, attack: str, place: str
+) -> None:
+    """The names under which content parts load pictures are names like others elsewhere."""
+    card, _ = load_card(pocket)
+    plainer = Plainer(card.control_strings)
+    control_ids = set(tokenizer.added_tokens_decoder)
+
+    def count(key: str, text: str) -> int:
+        held: Any = {key: text}
+        tools = plainer.value([{"type": "function", "function": {"parameters": held}}])
+        note = plainer.value({key: text})[key]
+        arguments = held if place == "object" else json.dumps(held)
+        if place == "escaped arguments":
+            arguments = arguments.replace("<", "\\u003c").replace("[", "\\u005b")
+        function = {"name": "f", "arguments": arguments}
+        calls = [{"id": "1", "type": "function", "function": function}]
+        message = {"role": "assistant", "content": None, "tool_calls": calls}
+        rendered = render(None, [USER, message], card.prompt, plainer)
+        # As vLLM does before its template sees them.
+        called = rendered[1]["tool_calls"][0]["function"]
+        if isinstance(called["arguments"], str):
+            called["arguments"] = json.loads(called["arguments"])
+        prompt = tokenizer.apply_chat_template(
+            rendered,
+            chat_template=TOOL_TEMPLATE,
+            tools=tools if place == "tools" else None,
+            note=note if place == "note" else "",
+            tokenize=False,
+        )
+        return sum(
+            token in control_ids for token in tokenizer.encode(prompt, add_special_tokens=False)
+        )
+
+    for key in ("url", "data", "type", "format", "role", "detail", "text"):
+        assert count(key, attack) == count(key, "harmless") == 4, key
+
+
+def test_what_parts_load_is_not_touched() -> None:
+    url = "data:image/svg+xml,<|x|></s>"
+    parts = [
+        {"type": "image_url", "image_url": {"url": url, "detail": "low"}},
+        {"type": "input_audio", "input_audio": {"data": url, "format": "wav"}},
+    ]
+    assert render(None, [{"role": "user", "content": parts}])[0]["content"] == parts
+
+
+@pytest.mark.parametrize("kind", ["text", "refusal", "thinking"])
+def test_no_control_string_arises_where_parts_meet(kind: str) -> None:
+    parts = [{"type": kind, kind: "<|im_"}, {"type": "text", "text": "end|>"}]
+    plain = render(None, [{"role": "user", "content": parts}])[0]["content"]
+    assert "<|im_end|>" not in plain[0][kind] + plain[1]["text"]
+
+
+def test_arguments_without_end_are_refused() -> None:
+    call = {"function": {"name": "f", "arguments": '["\\\\", ' + "[" * 100_000}}
+    with pytest.raises(InvalidRequest) as refused:
+        render(None, [{"role": "assistant", "content": None, "tool_calls": [call]}])
+    assert refused.value.field == "messages"
 
 
 def _attacked(place: str, text: str) -> tuple[str | None, list[dict[str, Any]]]:

@@ -158,7 +158,9 @@ def test_a_caller_who_leaves_frees_its_slot_and_pays(
         b"x" * 8_000,
         b"true" if stream else b"false",
     )
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+    )
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(raw) + raw)
         wait_until(lambda: slots(redis, key) == 1)

@@ -78,8 +78,9 @@ def test_who_leaves_frees_the_engine_behind_the_router(
         engine.script.delay_s = 0.5
     host, port = routed.url.removeprefix("http://").split(":")
     body = b'{"stream": true, "messages": [{"role": "user", "content": "x"}]}'
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(
-        body
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
     )
     with socket.create_connection((host, int(port))) as caller:
         caller.sendall(head + body)

@@ -69,7 +69,7 @@ def slow_stream(gateway: Gateway, fake: FakeEngine) -> Iterator[socket.socket]:
     raw = json.dumps({"messages": [{"role": "user", "content": "slow"}], "stream": True}).encode()
     before = fake.running
     with socket.create_connection((host, int(port))) as connection:
-        head = f"POST {CHAT_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(raw)}\r\n\r\n"
+        head = f"POST {CHAT_PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(raw)}\r\n\r\n"
         connection.sendall(head.encode() + raw)
         wait_until(lambda: fake.running > before)
         yield connection

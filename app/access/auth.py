@@ -13,11 +13,20 @@ from app.access.keys import KeyRing, Role
 from app.access.policy import SILENT, Rule
 from app.access.quota import UNLIMITED, Limits
 from app.settings import Auth
-from model.errors import KeyRefused, RoleMissing, StoreUnavailable
+from model.errors import KeyRefused, OriginRefused, RoleMissing, StoreUnavailable
 
 logger = logging.getLogger("personadual.gateway")
 
 MAKE_ONE = "make one on its machine: personadual key create NAME"
+NO_PAGES = (
+    "no key is asked for here, so web pages of other origins are not served: make a key"
+    " (personadual key create NAME), with PERSONADUAL_AUTH=required where it is off; or call from a"
+    " program, which sends no Origin; a proxy has to hand the Host on that it was asked for"
+)
+NO_NAMES = (
+    "there are no keys yet, so this gateway answers to its loopback address alone, by the name"
+    " localhost, 127.0.0.1 or [::1]; call it so, or make a key (personadual key create NAME)"
+)
 _BEARER = "bearer "
 
 
@@ -36,7 +45,8 @@ class Door:
     """Lets callers in: by their key, or, where none is asked for, as the deployment's tenant.
 
     `Auth.AUTO` asks for keys from the moment one is made; before that it serves those alone who
-    reach it by a loopback address or a socket file.
+    reach it by a loopback address or a socket file. A browser on that machine reaches it too, for
+    any page that it shows: where no key is asked for, pages of other origins are refused.
     """
 
     def __init__(self, auth: Auth, tenant: str, ring: KeyRing) -> None:
@@ -65,6 +75,7 @@ class Door:
 
         Raises:
             KeyRefused: there is no key, or it is unknown.
+            OriginRefused: no key is asked for, and a web page of another origin asks.
             RoleMissing: the key is good, and may not do this.
             StoreUnavailable: whether the key is good cannot be told now.
         """
@@ -76,17 +87,21 @@ class Door:
         return caller
 
     async def _is_open(self, scope: Mapping[str, Any]) -> bool:
-        if self._auth is not Auth.AUTO:
-            return self._auth is Auth.OFF
-        if await self._ring.is_any_made():
+        if self._auth is Auth.REQUIRED:
             return False
+        if self._auth is Auth.AUTO and await self._ring.is_any_made():
+            return False
+        headers = dict(scope.get("headers", ()))
         server = scope.get("server")
-        if server is None or server[1] is None or is_loopback(server[0]):
-            return True
-        raise KeyRefused(
-            "there are no keys yet, so this gateway answers on its loopback address alone;"
-            f" {MAKE_ONE}"
-        )
+        if self._auth is Auth.AUTO and server is not None and server[1] is not None:
+            if not is_loopback(server[0]):
+                raise KeyRefused(
+                    "there are no keys yet, so this gateway answers on its loopback address alone;"
+                    f" {MAKE_ONE}"
+                )
+            _check_host(headers)
+        _check_origin(headers)
+        return True
 
     async def _holder(self, header: str | None) -> Caller:
         if header is None or not header[: len(_BEARER)].lower() == _BEARER:
@@ -95,6 +110,22 @@ class Door:
         if key is None:
             raise KeyRefused("the API key is not known here: it is mistyped, or revoked")
         return Caller(key.tenant, key.roles, key.id, key.dial, key.limits)
+
+
+def _check_origin(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a page of another origin, which a browser names and the page cannot change."""
+    origin, host = headers.get(b"origin"), headers.get(b"host", b"")
+    if origin is not None and origin.partition(b"://")[2].lower() != (host.lower() or None):
+        raise OriginRefused(NO_PAGES, field="Origin")
+
+
+def _check_host(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a name that a page has lent to this machine's address (DNS rebinding): it would make
+    that page one of our own origin."""
+    host = headers.get(b"host", b"").decode("latin-1").lower()
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    if host and not is_loopback(name):
+        raise OriginRefused(NO_NAMES, field="Host")
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.access.dial import choose_dial, choose_isolation
 from app.access.policy import Ruling
+from app.chat.gateable import check_gateable
 from app.chat.served import Served
 from app.schemas import ChatRequest
 from app.settings import Isolation
@@ -129,7 +130,7 @@ class Plan:
             if body.get(name):
                 body[name] = served.plainer.value(body[name])
         template_arguments = {
-            **(self.request.chat_template_kwargs or {}),
+            **served.plainer.value(self.request.chat_template_kwargs or {}),
             **card.chat_template_kwargs,
         }
         if self.salt is not None:
@@ -232,7 +233,7 @@ def make_plan(
             field = f"vllm_xargs.{name}"
             raise InvalidRequest(f"{field}: use the field personadual instead", field=field)
     if served.has_gate:
-        _check_gateable(raw, served)
+        check_gateable(raw, served)
     dial, source = choose_dial(request, served.forced_by(request.model), ruling)
     isolation = choose_isolation(request, ruling)
     rule = ruling.rule if source is Source.POLICY else None
@@ -261,21 +262,6 @@ def make_plan(
         field = "prompt_logprobs"
         raise InvalidRequest(f"{field}: they would show the persona", field=field)
     return plan
-
-
-def _check_gateable(raw: Mapping[str, Any], served: Served) -> None:
-    """Refuse what vLLM would let go past the gate, or let end the reply within its tag."""
-    if raw.get("use_beam_search"):
-        raise InvalidRequest(
-            "use_beam_search: modes and beams do not go together here", field="use_beam_search"
-        )
-    stops = raw.get("stop_token_ids") or []
-    tag_tokens = {*served.tag_ids.general, *served.tag_ids.personalized}
-    if isinstance(stops, list) and any(token in tag_tokens for token in stops):
-        raise InvalidRequest(
-            "stop_token_ids: one of these is a token of the mode's tag; use stop instead",
-            field="stop_token_ids",
-        )
 
 
 def salt_of(choice: PersonaChoice, tenant: str, *, is_alone: bool) -> str | None:
