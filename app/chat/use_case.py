@@ -37,12 +37,16 @@ DONE = b"data: [DONE]\n\n"
 @dataclass(slots=True)
 class Stopwatch:
     """Tells our own time from the engine's, and what the engine did: its tokens as it counted
-    them, and the events of a stream so far."""
+    them, and the events of a stream so far.
+
+    `dropped`: tokens that it wrote into a stream that was opened for its decision alone.
+    """
 
     begun: float = field(default_factory=time.perf_counter)
     engine_s: float = 0.0
     tokens: int = 0
     streamed: int = 0
+    dropped: int = 0
 
     @contextmanager
     def engine(self) -> Iterator[None]:
@@ -137,7 +141,7 @@ class Chat:
         decision, usage = await self._probe(plan, asked.watch)
         if decision.mode is None or decision.probability is None:
             raise EngineBroken("the engine took no decision")
-        asked.watch.tokens = wire.total(usage)
+        asked.watch.tokens += sum(wire.counted(usage))
         self._count_decision(plan, decision)
         return decision, plan, usage
 
@@ -150,7 +154,8 @@ class Chat:
         """The plan, and its decision where that has to come before the answer."""
         if not plan.is_probed:
             return plan, None
-        decision, _usage = await self._probe(plan, watch)
+        decision, usage = await self._probe(plan, watch)
+        self._count_tokens(plan, decision.mode, watch, *wire.counted(usage))
         return _follow(plan, decision)
 
     async def _open_strict(self, plan: Plan, watch: Stopwatch) -> AsyncGenerator[bytes, None]:
@@ -166,6 +171,7 @@ class Chat:
                 stream.close()
         if is_kept:
             return self._relay(stream, plan, None, watch)
+        watch.dropped = plan.served.tag_ids.parting + 1
         plan, given = _follow(plan, decision)
         return self._relay(await self._stream(plan, watch), plan, given, watch)
 
@@ -252,14 +258,20 @@ class Chat:
     def _count_end(
         self, plan: Plan, mode: Mode | None, watch: Stopwatch, usage: Mapping[str, Any] | None
     ) -> None:
-        watch.tokens = wire.total(usage)
-        if not plan.is_counted or mode is None:
-            return
-        self._metrics.request_seconds(mode).observe(watch.elapsed_s)
-        if usage:
-            self._metrics.count_tokens(
-                mode, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-            )
+        prompt, completion = wire.counted(usage)
+        if usage and watch.dropped:
+            # The engine does not count what it drops; its prompt was no shorter than this one.
+            prompt, completion = 2 * prompt, completion + watch.dropped
+        self._count_tokens(plan, mode, watch, prompt, completion)
+        if plan.is_counted and mode is not None:
+            self._metrics.request_seconds(mode).observe(watch.elapsed_s)
+
+    def _count_tokens(
+        self, plan: Plan, mode: Mode | None, watch: Stopwatch, prompt: int, completion: int
+    ) -> None:
+        watch.tokens += prompt + completion
+        if plan.is_counted:
+            self._metrics.count_tokens(mode, prompt, completion)
 
 
 def _follow(plan: Plan, decision: Decision) -> tuple[Plan, Decision | None]:
