@@ -55,6 +55,17 @@ def test_one_question_is_answered_in_all_three_ways(
     assert all("Ada is vegan." in body["messages"][0]["content"] for body in script.seen)
 
 
+def test_comments_that_keep_a_connection_open_are_no_answer(
+    show: Show, start_gateway: Starter, fake: FakeEngine, script: Script
+) -> None:
+    """Between the events of a slow answer the gateway sends some."""
+    script.delay_s = 0.15
+    console = show(start_gateway(fake.url, sse_keep_alive_s=0.03).url)
+    console.asked()
+    for title in COLUMNS:
+        expect(console.text(title)).to_have_text("Cook a stew.")
+
+
 def test_reasoning_is_folded_away_until_it_is_wanted(console: ConsolePage, script: Script) -> None:
     script.answer = "Because of this.\n\n<answer>Stew</answer>"
     console.asked()

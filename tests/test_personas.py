@@ -15,6 +15,8 @@ from tests.conftest import Gateway, RedisServer, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script
 from tests.http import call, chat, put_persona
 
+MARK = "okapi"
+
 
 def metric(gateway: Gateway, line: str) -> float:
     for row in call(gateway.url, "/metrics").body.decode().splitlines():
@@ -226,6 +228,42 @@ def test_a_refusal_of_redis_is_not_an_outage(
     put_persona(gateway.url, "ada", "Ada.")
     assert chat(gateway.url, user="odd").json["personadual"]["persona"]["status"] == "unavailable"
     assert chat(gateway.url, user="ada").json["personadual"]["persona"]["status"] == "applied"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"text": 5},
+        {"text": None},
+        {"attributes": []},
+        {"attributes": [MARK]},
+        {"attributes": MARK},
+        {"attributes": {"city": [MARK]}},
+        {"attributes": {"city": None}},
+        {"attributes": {"city": {"name": MARK}}},
+        {"version": MARK},
+        {"updated_at": 5},
+    ],
+    ids=json.dumps,
+)
+def test_a_value_of_other_types_is_unreadable(
+    gateway: Gateway, redis: Redis, fields: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """503 and no more for whom it is, an export goes on past it, and nothing of it is told."""
+    put_persona(gateway.url, "bob", "Bob.")
+    key = "personadual:{default}:persona:ada"
+    put_persona(gateway.url, "ada", "Ada.")
+    call(gateway.url, "/v1/personas/ada", method="DELETE")
+    stored = {"version": 1, "text": MARK, "attributes": {}, "updated_at": None, **fields}
+    redis.zadd("personadual:{default}:personas", {"ada": 0})
+    redis.set(key, json.dumps(stored))
+    found = call(gateway.url, "/v1/personas/ada")
+    assert (found.status, found.json["error"]["code"]) == (503, "store_unavailable")
+    exported = call(gateway.url, "/v1/personas/export").body.decode()
+    lines = [json.loads(line) for line in exported.splitlines()]
+    assert lines[0] == {"id": "ada", "unreadable": True}
+    assert lines[1]["id"] == "bob"
+    assert MARK not in caplog.text + exported + found.body.decode()
 
 
 def test_a_value_that_someone_else_wrote(gateway: Gateway, script: Script, redis: Redis) -> None:

@@ -87,6 +87,37 @@ def test_headers_and_charges(
     assert "x-ratelimit-limit-requests" not in chat(gateway.url, key=free).headers
 
 
+STRICT = {"personadual": {"isolation": "strict", "persona": "Ada is vegan."}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("fields", "first"),
+    [({}, 0), (STRICT, 10 + 2), ({"logprobs": True, "top_logprobs": 2}, 10 + 2)],
+    ids=["shared", "strict", "top_logprobs"],
+)
+def test_a_decision_that_takes_a_request_of_its_own_is_paid(
+    gateway: Gateway,
+    script: Script,
+    redis_server: RedisServer,
+    redis: Redis,
+    fields: dict[str, Any],
+    first: int,
+    stream: bool,
+) -> None:
+    """Its prompt of 10 tokens, and those up to the decision, beside the answer's 20."""
+    key = new_key(redis_server.url, limits=Limits(tokens_per_minute=10_000))
+    assert chat(gateway.url, key=key, stream=stream, **fields).status == 200
+    left = float(str(redis.hget(buckets(key), "tokens")))
+    assert 10_000 - left == pytest.approx(20 + first, abs=0.01)
+    text = scrape(gateway)
+    counted = [
+        value(text, f'personadual_tokens_total{{kind="{kind}",mode="general"}}')
+        for kind in ("prompt", "completion")
+    ]
+    assert counted == ([20, 12] if first else [10, 10])
+
+
 def test_a_bucket_in_debt_admits_nobody_and_cuts_nothing(
     gateway: Gateway, script: Script, redis_server: RedisServer
 ) -> None:

@@ -159,6 +159,20 @@ def test_personas_survive_a_restart(start: Start) -> None:
     assert call(second.url, "/v1/personas/ada").json["text"] == "Ada."
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_nobody_else_reads_what_redis_writes(start: Start, tmp_path: Path, is_there: bool) -> None:
+    """Also where an older version has left the folder open; Redis writes its files for all."""
+    folder = tmp_path / "data" / "redis"
+    if is_there:
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)
+    served = start()
+    served.wait_ready()
+    put_persona(served.url, "ada", "Ada.")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert any(folder.iterdir()), "it is the folder that Redis writes to"
+
+
 def test_several_workers_share_their_metrics(start: Start) -> None:
     served = start("--workers", "2")
     served.wait_ready()

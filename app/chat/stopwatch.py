@@ -18,13 +18,15 @@ class Stopwatch:
     them, and the events of a stream so far.
 
     `decided_at` and `text_at` are when the decision was known and the first text went out; the
-    decision is the first choice's.
+    decision is the first choice's. `dropped`: tokens that the engine wrote into a stream that was
+    opened for its decision alone.
     """
 
     begun: float = field(default_factory=time.perf_counter)
     engine_s: float = 0.0
     tokens: int = 0
     streamed: int = 0
+    dropped: int = 0
     usage: Mapping[str, Any] | None = None
     decision: Decision | None = None
     persona: PersonaStatus | None = None

@@ -110,7 +110,8 @@ class Chat:
         decision, usage = await self._probe(plan, asked.watch)
         if decision.mode is None or decision.probability is None:
             raise EngineBroken("the engine took no decision")
-        asked.watch.usage, asked.watch.tokens = usage, wire.total(usage)
+        asked.watch.usage = usage
+        asked.watch.tokens += sum(wire.counted(usage))
         self._count_decision(plan, decision, asked.watch)
         return decision, plan, usage
 
@@ -123,7 +124,8 @@ class Chat:
         """The plan, and its decision where that has to come before the answer."""
         if not plan.is_probed:
             return plan, None
-        decision, _usage = await self._probe(plan, watch)
+        decision, usage = await self._probe(plan, watch)
+        self._count_tokens(plan, decision.mode, watch, *wire.counted(usage))
         return _follow(plan, decision)
 
     async def _open_strict(self, plan: Plan, watch: Stopwatch) -> AsyncGenerator[bytes, None]:
@@ -140,6 +142,7 @@ class Chat:
                 stream.close()
         if is_kept:
             return self._relay(stream, plan, None, watch)
+        watch.dropped = plan.served.tag_ids.parting + 1
         plan, given = _follow(plan, decision)
         return self._relay(await self._stream(plan, watch), plan, given, watch)
 
@@ -228,14 +231,21 @@ class Chat:
     def _count_end(
         self, plan: Plan, mode: Mode | None, watch: Stopwatch, usage: Mapping[str, Any] | None
     ) -> None:
-        watch.usage, watch.tokens = usage, wire.total(usage)
-        if not plan.is_counted or mode is None:
-            return
-        self._metrics.request_seconds(mode).observe(watch.elapsed_s)
-        if usage:
-            self._metrics.count_tokens(
-                mode, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-            )
+        watch.usage = usage
+        prompt, completion = wire.counted(usage)
+        if usage and watch.dropped:
+            # The engine does not count what it drops; its prompt was no shorter than this one.
+            prompt, completion = 2 * prompt, completion + watch.dropped
+        self._count_tokens(plan, mode, watch, prompt, completion)
+        if plan.is_counted and mode is not None:
+            self._metrics.request_seconds(mode).observe(watch.elapsed_s)
+
+    def _count_tokens(
+        self, plan: Plan, mode: Mode | None, watch: Stopwatch, prompt: int, completion: int
+    ) -> None:
+        watch.tokens += prompt + completion
+        if plan.is_counted:
+            self._metrics.count_tokens(mode, prompt, completion)
 
 
 def _follow(plan: Plan, decision: Decision) -> tuple[Plan, Decision | None]:

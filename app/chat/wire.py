@@ -101,9 +101,10 @@ Full = dict[str, Any]
 """A log-probability entry as the engine wrote it."""
 
 
-def total(usage: Mapping[str, Any] | None) -> int:
-    """All tokens that the engine counted."""
-    return int((usage or {}).get("total_tokens") or 0)
+def counted(usage: Mapping[str, Any] | None) -> tuple[int, int]:
+    """The tokens of prompt and completion, as the engine counted them."""
+    usage = usage or {}
+    return int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
 
 
 _ENTRIES = b'"logprobs":{"content":['

@@ -16,7 +16,7 @@ from app.cache import Listener
 from app.personas import Entry, Keep, Key, Page, Stored
 from app.redis.link import RedisLink
 from model.errors import InvalidRequest, StoreUnavailable
-from model.persona import Persona
+from model.persona import Attribute, Persona
 
 CHANNEL = "personadual:personas"
 MAX_RACES = 32
@@ -257,9 +257,14 @@ def _read_or_none(raw: bytes | None) -> Persona | None:
 def _decode(raw: bytes) -> Persona:
     try:
         content = orjson.loads(raw)
-        return Persona(
-            content["text"], content["attributes"], content["version"], content["updated_at"]
-        )
+        text, attributes = content["text"], content["attributes"]
+        version, updated_at = content["version"], content["updated_at"]
+        is_typed = isinstance(text, str) and isinstance(attributes, dict)
+        if not (is_typed and isinstance(version, int) and isinstance(updated_at, str | None)):
+            raise TypeError("not what a persona consists of")
+        if not all(isinstance(value, Attribute) for value in attributes.values()):
+            raise TypeError("not what an attribute can be")
+        return Persona(text, attributes, version, updated_at)
     except (ValueError, KeyError, TypeError, InvalidRequest) as error:
         # Someone else wrote under our keys. The text itself stays out of the message.
         raise StoreUnavailable("a stored persona cannot be read; put it again") from error

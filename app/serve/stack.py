@@ -27,7 +27,7 @@ from app.serve.engine import (
     pocket_folder,
 )
 from app.serve.gateway import Listen, gateway_command
-from app.serve.whereabouts import note_redis
+from app.serve.whereabouts import note_redis, private_folder
 from app.settings import Settings
 from model.errors import StartFailed
 from model.pocket import build as pocket
@@ -141,8 +141,7 @@ class Stack:
 
     def _start_redis(self) -> str:
         binary = preflight.redis_binary()
-        data = (self._wish.data / "redis").resolve()
-        data.mkdir(parents=True, exist_ok=True)
+        data = private_folder((self._wish.data / "redis").resolve())
         # A socket in a private folder: no port to be busy, and nobody else on this machine reads.
         socket = self._runtime / "redis.sock"
         options = {

@@ -9,6 +9,14 @@ from app.settings import Settings
 _FILE = "redis.url"
 
 
+def private_folder(path: Path) -> Path:
+    """Make a folder, or take the one that is there, for its user's eyes alone: Redis writes
+    personas into files that all may read."""
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o700)
+    return path
+
+
 def note_redis(data: Path, url: str) -> Path:
     """Write down the URL of an own Redis in its data folder; for its user's eyes alone."""
     path = data / _FILE

@@ -3,6 +3,7 @@ import { Problem } from "./words.js";
 
 const KEY = "personadual.key";
 const JSON_TYPE = "application/json";
+const DATA = "data: ";
 let askForKey = async () => false;
 let asking = null;
 
@@ -76,7 +77,8 @@ export async function* events(response) {
       const parts = (rest + value).split("\n\n");
       rest = parts.pop();
       for (const part of parts) {
-        const payload = part.replace(/^data: /, "");
+        if (!part.startsWith(DATA)) continue; // a comment: the gateway is alive, the answer not yet here
+        const payload = part.slice(DATA.length);
         if (payload === "[DONE]") return;
         const event = JSON.parse(payload);
         if (event.error) throw Problem.of(event.error.code?.startsWith?.("engine") ? 502 : 500, event.error);
