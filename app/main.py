@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
@@ -21,7 +20,7 @@ from app import logs
 from app.access import audit
 from app.access.auth import Door
 from app.access.keys import MAX_KEYS, KeyRing
-from app.access.policies import Policies
+from app.access.policies import Policies, reloading
 from app.access.quota import Quota
 from app.chat.served import ServedModel
 from app.chat.use_case import Chat
@@ -146,7 +145,7 @@ async def _alive(
     spans: Spans | None,
 ) -> AsyncIterator[None]:
     """The gateway's life: what works beside the requests, and what is closed at the end."""
-    with ending.by_signal(), _reloading(parts.settings, policies):
+    with ending.by_signal(), reloading(parts.settings, policies):
         with contextlib.suppress(EngineError):
             # So that a missing gate stands in the log; the engine may come later.
             await parts.served.get()
@@ -190,20 +189,6 @@ def _readiness(
         Dependency.GATE: ping_gate,
     }
     return Readiness(pings, metrics, ending)
-
-
-@contextlib.contextmanager
-def _reloading(settings: Settings, policies: Policies) -> Iterator[None]:
-    """Within the block SIGHUP reads the policy file again."""
-    if settings.policy is None:
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(RuntimeError, ValueError):  # not the main thread: no signals here
-        loop.add_signal_handler(signal.SIGHUP, policies.reload)
-    yield
-    with contextlib.suppress(RuntimeError, ValueError):
-        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def gateway() -> FastAPI:

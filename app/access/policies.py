@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -75,3 +79,17 @@ def read_policy(path: Path) -> Policy:
     except ValidationError as error:
         wrong = from_validation(error)
         raise PolicyInvalid(f"{path}: {wrong.message}", field=wrong.field) from error
+
+
+@contextlib.contextmanager
+def reloading(settings: Settings, policies: Policies) -> Iterator[None]:
+    """Within the block SIGHUP reads the policy file again."""
+    if settings.policy is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(RuntimeError, ValueError):  # not the main thread: no signals here
+        loop.add_signal_handler(signal.SIGHUP, policies.reload)
+    yield
+    with contextlib.suppress(RuntimeError, ValueError):
+        loop.remove_signal_handler(signal.SIGHUP)
