@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import time
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from openai import AuthenticationError, PermissionDeniedError
+from pydantic import SecretStr
 from redis import Redis
 from typer.testing import CliRunner
 
 from app.access.auth import Door, is_loopback
 from app.access.keys import KeyRing, Role, make_key
 from app.commands.key import app as key_app
-from app.settings import Auth
-from model.errors import KeyRefused, OriginRefused, RoleMissing, StoreUnavailable
+from app.main import open_store
+from app.settings import Auth, Settings
+from model.errors import KeyRefused, OriginRefused, RoleMissing, StartFailed, StoreUnavailable
 from tests.api_keys import command, new_key
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script, sent
@@ -81,6 +84,18 @@ def test_a_command_without_redis_says_what_to_do() -> None:
     assert done.returncode == 1
     assert "PERSONADUAL_REDIS_URL" in done.stderr
     assert "okapi" not in done.stderr
+
+
+@pytest.mark.parametrize("url", ["redis://:oka#pi@host", "redis://:oka/pi@host", "http://okapi"])
+def test_what_is_no_redis_url_is_said_without_it(url: str) -> None:
+    """By the commands in a line, and by a gateway at its start; a password may be part of it."""
+    done = command(url, "key", "list")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "PERSONADUAL_REDIS_URL is not a Redis URL" in done.stderr
+    with pytest.raises(StartFailed) as told:
+        open_store(Settings(redis_url=SecretStr(url)))
+    trace = "".join(traceback.format_exception(told.value))
+    assert "oka" not in done.stderr + trace
 
 
 def test_the_admin_api(
@@ -395,7 +410,6 @@ def test_a_gateway_says_whom_it_serves(
 def test_key_files_are_found_by_their_folder(tmp_path: Path, redis_server: RedisServer) -> None:
     """Without PERSONADUAL_REDIS_URL the commands ask the Redis of a running `serve`."""
     from app.serve.whereabouts import note_redis, redis_url
-    from app.settings import Settings
 
     note_redis(tmp_path, "unix:///x")
     assert redis_url(Settings(), tmp_path) == "unix:///x"

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError, ResponseError
 
 from app.cache import Listener
-from model.errors import StoreUnavailable
+from model.errors import StartFailed, StoreUnavailable
 
 logger = logging.getLogger("personadual.store")
 
@@ -27,12 +27,10 @@ LISTEN_RETRY_S = 0.25
 HEARTBEAT_S = 0.5
 
 
-class RedisLink:
-    """A bounded connection to the Redis at `url`; calls go through `redis`, inside `guarded`."""
-
-    def __init__(self, url: str, *, timeout_s: float, retry_s: float) -> None:
+def _pool(url: str, timeout_s: float) -> BlockingConnectionPool:
+    try:
         # Blocking: a burst of lookups waits for a connection instead of failing for want of one.
-        pool = BlockingConnectionPool.from_url(
+        return BlockingConnectionPool.from_url(
             url,
             timeout=timeout_s,
             socket_timeout=timeout_s,
@@ -42,7 +40,23 @@ class RedisLink:
             retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
             max_connections=64,
         )
-        self.redis: Redis = Redis.from_pool(pool)
+    except ValueError:
+        # What it says may be a part of the password, and so may what a traceback shows.
+        raise StartFailed(
+            "PERSONADUAL_REDIS_URL is not a Redis URL (redis://, rediss:// or unix://); in a"
+            " password # / ? @ : and % are written %23 %2F %3F %40 %3A and %25"
+        ) from None
+
+
+class RedisLink:
+    """A bounded connection to the Redis at `url`; calls go through `redis`, inside `guarded`.
+
+    Raises:
+        StartFailed: `url` is no URL of a Redis.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float, retry_s: float) -> None:
+        self.redis: Redis = Redis.from_pool(_pool(url, timeout_s))
         self._timeout_s = timeout_s
         self._retry_s = retry_s
         self._away_until = 0.0
