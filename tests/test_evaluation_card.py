@@ -13,7 +13,7 @@ from benchmarks.figures import BEGIN, END, block, fingerprint, write_block
 from model.card import Card, load_card, save_card
 from model.decision import Calibration
 from tests.evaluation_bench import bench
-from tests.simulated_endpoint import facts, right, wishes
+from tests.simulated_endpoint import MODEL, facts, right, wishes
 from tests.test_evaluation_run import planted
 from training.evaluation.carding import write_card
 from training.evaluation.cli import evaluate_app
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_a_runs_figures_go_into_the_card(tmp_path: Path) -> None:
     """12 planted points; what the run could not measure is not in the card, the rest stays."""
-    checkpoint = tmp_path / "checkpoint"
+    checkpoint = tmp_path / MODEL
     checkpoint.mkdir()
     save_card(replace(Card(), calibration=Calibration(0.8, 0.1, 0.6)), checkpoint)
     with bench(tmp_path, facts(200)) as found:
@@ -43,8 +43,13 @@ def test_a_runs_figures_go_into_the_card(tmp_path: Path) -> None:
 def test_personal_figures_are_there_where_they_were_asked(tmp_path: Path) -> None:
     with bench(tmp_path, [*facts(20), *wishes(20)]) as found:
         found.call("--forced", behave=right)
-        save_card(Card(), tmp_path)
-        figures = write_card(found.out, tmp_path).evaluation["figures"]
+        for name in (MODEL, "other"):
+            (tmp_path / name).mkdir()
+            save_card(Card(), tmp_path / name)
+        figures = write_card(found.out, tmp_path / MODEL).evaluation["figures"]
+        with pytest.raises(DataInvalid, match=f"asked the model {MODEL}, and this one is other"):
+            write_card(found.out, tmp_path / "other")
+    assert load_card(tmp_path / "other")[0].evaluation == {}
     assert {"personalized_accuracy", "regret", "swap_invariance", "benefit"} <= set(figures)
 
 

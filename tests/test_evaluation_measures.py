@@ -131,6 +131,18 @@ def test_a_value_without_spread_has_an_interval() -> None:
     assert no_spread(10) == pytest.approx(0.3085, abs=1e-4)
 
 
+def test_an_interval_does_not_leave_what_its_terms_allow() -> None:
+    """3 of 3 against 0 of 3: a difference of 1, and none is larger."""
+    all_right, none_right = Share(np.ones(3), np.ones(3)), Share(np.zeros(3), np.ones(3))
+    found = estimate([(1, all_right), (-1, none_right)], Bootstrap(3))
+    assert found is not None
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(1.0 - no_spread(3))
+    turned = estimate([(1, none_right), (-1, all_right)], Bootstrap(3))
+    assert turned is not None
+    assert (turned.value, turned.low) == (-1.0, -1.0)
+
+
 def test_what_failed_stays_in_every_denominator() -> None:
     found = rows(said("q0", NONE), failed("q1", NONE), said("q2", NONE), failed("q3", NONE))
     for measure, part in (("accuracy", NONE), ("agreement", "all"), ("valid_format", "all")):

@@ -127,6 +127,34 @@ def test_readings(
     assert read_answer(one, text) == Reading(exact, lenient)
 
 
+LARGER = "Which country is larger, Peru or Laos?"
+FASTEST = "Kai is faster than Mia. Mia is faster than Jun. Who is the fastest?"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "text", "lenient"),
+    [
+        (LARGER, "Peru", "Between Peru and Laos, it is Laos.", False),
+        (LARGER, "Peru", "It is Peru, of course.", True),
+        ("Is iron or gold the lighter one?", "iron", "Iron or gold? I say gold.", False),
+        ("Is iron or gold the lighter one?", "iron", "Iron, I say.", True),
+        (FASTEST, "Kai", "Kai is faster than Mia, so it must be Mia.", False),
+        (FASTEST, "Kai", "Kai is faster than Mia, so it must be Kai.", True),
+        ("Which month has May Day in Spain?", "May", "May Day is in June.", False),
+        ("Which month has May Day in Spain?", "May", "May Day is in May.", True),
+        ("Which is larger, 12 or 15?", "15", "Of 12 and 15, it is 12.", False),
+        ("Which is larger, 12 or 15?", "15", "That would be 15.", True),
+        ("How much is 12 plus 3?", "15", "12 plus 3 is 15.", True),
+    ],
+)
+def test_an_echo_of_the_question_is_no_answer(
+    tmp_path: Path, question: str, answer: str, text: str, lenient: bool
+) -> None:
+    match = "number" if answer.isdecimal() else "text"
+    one = item(tmp_path, question=question, match=match, answers=[answer])
+    assert read_answer(one, text) == Reading(False, lenient)
+
+
 def test_a_chat_turn_is_not_judged(tmp_path: Path) -> None:
     one = item(tmp_path, kind="chat", answers=[], match="text")
     assert read_answer(one, "Hello") == Reading(None, None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from model.card import Card, load_card, save_card
 from training.evaluation.report import Report, load_report
+from training.items import DataInvalid
 
 KEPT = {
     "interference": ("interference", "objective"),
@@ -30,10 +31,14 @@ def write_card(run: Path, checkpoint: Path) -> Card:
     measured is left out.
 
     Raises:
-        DataInvalid: the run has no report, or an unreadable one.
+        DataInvalid: the run has no report, or an unreadable one, or asked another model: an engine
+            of ours serves a checkpoint by its folder's name.
         CardInvalid: the checkpoint's card is malformed.
     """
     report = load_report(run)
+    name = checkpoint.resolve().name
+    if report.asked.model != name:
+        raise DataInvalid(f"{run} asked the model {report.asked.model}, and this one is {name}")
     card, _warning = load_card(checkpoint)
     found = replace(card, evaluation=_figures(report))
     save_card(found, checkpoint)

@@ -104,6 +104,10 @@ def estimate(
         is_difference = len(terms) > 1
         low = value - wide if is_difference or value == 1.0 else low
         high = value + wide if is_difference or value == 0.0 else high
+    if is_rate:
+        # A sum of shares cannot leave what its terms allow: 0 to 1 for each with its sign.
+        low = max(low, float(sum(sign for sign, _ in terms if sign < 0)))
+        high = min(high, float(sum(sign for sign, _ in terms if sign > 0)))
     return Estimate(value, low, high, items, int(columns[:, 1::2].sum()))
 
 
