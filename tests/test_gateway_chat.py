@@ -231,6 +231,26 @@ def test_an_engine_without_gate_is_named(start_gateway: Starter, fake: FakeEngin
     assert chat(gateway.url, personadual={"isolation": "strict"}).status == 503
 
 
+def test_a_gate_that_is_missing_is_said_once_per_change(
+    start_gateway: Starter, fake: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Readiness looks every few seconds, and a log with a line each time tells nothing."""
+    script = fake.reset()
+    gateway = start_gateway(fake.url)
+
+    def said(has_gate: bool) -> list[str]:
+        caplog.clear()
+        script.has_gate = has_gate
+        for _ in range(3):
+            call(gateway.url, "/health/ready")
+        return [record.getMessage() for record in caplog.records if "gate" in record.getMessage()]
+
+    for _ in range(2):
+        assert [line[:15] for line in said(False)] == ["the engine has "]
+        assert said(False) == []
+        assert [line[-5:] for line in said(True)] == ["again"]
+
+
 def test_mode_endpoint(gateway: Gateway, script: Script) -> None:
     """The decision alone, in the shape of the Decisions API, by the SDK's own type."""
     from openai.types import Decision

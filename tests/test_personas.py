@@ -96,6 +96,27 @@ def test_a_persona_with_a_time_to_live_goes(gateway: Gateway, redis: Redis) -> N
     assert redis.zcard("personadual:{default}:personas") == 1
 
 
+@pytest.mark.parametrize("is_import", [False, True])
+def test_an_index_that_nobody_lists_stays_bounded(
+    gateway: Gateway, redis: Redis, is_import: bool
+) -> None:
+    """200 personas live at a time and their ids are new each time: without end they would pile up
+    at 200 a round. None of those that live is lost."""
+    index = "personadual:{default}:personas"
+    for number in range(8):
+        if before := redis.keys("personadual:{default}:persona:*"):
+            redis.delete(*before)  # as the end of their time does
+        rows = [{"id": f"u{number}-{n}", "text": "x", "ttl_s": 60} for n in range(200)]
+        if is_import:
+            body = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+            assert call(gateway.url, "/v1/personas/import", body).json["written"] == 200
+        else:
+            for row in rows:
+                put_persona(gateway.url, row["id"], "x", ttl_s=60)
+        assert redis.zcard(index) < 500
+        assert set(redis.zrange(index, 0, -1)) >= {row["id"] for row in rows}
+
+
 def test_keys_carry_the_tenant(start_gateway: Starter, fake: FakeEngine, redis: Redis) -> None:
     """Two tenants on one Redis do not see each other."""
     one, two = (start_gateway(fake.url, tenant=name) for name in ("one", "two"))

@@ -62,6 +62,7 @@ class ServedModel:
         self._seen_at = 0.0
         self._looking: asyncio.Task[Served] | None = None
         self._told = False
+        self._had_gate = True
 
     async def get(self) -> Served:
         """The last look; a first one where there is none. An old one is renewed meanwhile.
@@ -109,11 +110,7 @@ class ServedModel:
         first = listed[0]
         card = self._card(str(first.get("root") or ""))
         has_gate = await self._engine.has_gate()
-        if not has_gate:
-            logger.error(
-                "the engine has no PersonaDual gate: it decides no modes; start it with"
-                " --logits-processors model.gate:ModeGate"
-            )
+        self._tell_of_gate(has_gate)
         return Served(
             name=str(first["id"]),
             created=int(first.get("created") or 0),
@@ -123,6 +120,17 @@ class ServedModel:
             has_gate=has_gate,
             plainer=Plainer(card.control_strings),
         )
+
+    def _tell_of_gate(self, has_gate: bool) -> None:
+        """Say it once per change: readiness alone looks every few seconds."""
+        if self._had_gate and not has_gate:
+            logger.error(
+                "the engine has no PersonaDual gate: it decides no modes; start it with"
+                " --logits-processors model.gate:ModeGate"
+            )
+        elif has_gate and not self._had_gate:
+            logger.warning("the engine has its PersonaDual gate again")
+        self._had_gate = has_gate
 
     def _card(self, root: str) -> Card:
         folder = self._checkpoint or Path(root)

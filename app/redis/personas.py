@@ -43,14 +43,22 @@ end
 redis.call('PUBLISH', ARGV[1], ARGV[2])
 """
 # KEYS: the index, then a value key for each persona. ARGV: channel, message, then time to live,
-# content and id of each.
+# content and id of each. Ids whose value has outlived its time leave the index when they are
+# listed. Where nobody lists, two looks at random for each write that will end keep them about as
+# few as those that live: then as many go as come.
 _PUT = (
     _WRITE
     + """
-local versions = {}
+local versions, looks = {}, 0
 for n = 2, #KEYS do
   local at = 3 * (n - 1)
   versions[n - 1] = write(KEYS[n], ARGV[at], ARGV[at + 1], ARGV[at + 2])
+  if ARGV[at] ~= '0' then looks = looks + 2 end
+end
+if looks == 0 then return versions end
+local values = string.sub(KEYS[1], 1, -2) .. ':'
+for _, id in ipairs(redis.call('ZRANDMEMBER', KEYS[1], -looks)) do
+  if redis.call('EXISTS', values .. id) == 0 then redis.call('ZREM', KEYS[1], id) end
 end
 return versions
 """
