@@ -18,6 +18,7 @@ def test_the_seams_of_trl_are_where_they_were() -> None:
     """Private methods: a new TRL may change them, and this says so before a training does."""
     import trl
     from trl import GRPOTrainer
+    from trl.trainer.utils import RepeatSampler
 
     assert trl.__version__.startswith("1.16.")
     expected = {
@@ -37,6 +38,9 @@ def test_the_seams_of_trl_are_where_they_were() -> None:
     made = inspect.getsource(GRPOTrainer.__init__)
     assert '"max_new_tokens": self.max_completion_length' in made
     assert "max_completion_length=self.max_completion_length" in made
+    sampler = inspect.signature(RepeatSampler.__init__)
+    names = ("mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed")
+    assert list(sampler.parameters) == ["self", "data_source", *names]
     loss = inspect.getsource(GRPOTrainer._compute_loss)
     assert "advantages.dim() == 1" in loss, "the loss takes one advantage per token no more"
 
@@ -169,6 +173,24 @@ def test_the_tags_probability_is_read_once_per_prompt_and_tag(
     )
     trainer.train()
     assert min(rows) == 4, "two prompts, two tags"
+
+
+def test_the_order_is_that_of_seed_and_epoch() -> None:
+    """A process that begins in the second epoch has the order of one that was there before."""
+    from trl.trainer.utils import RepeatSampler
+
+    from training.ordered_trainer import EpochSampler
+
+    epoch = 0
+    named: dict[str, Any] = {"mini_repeat_count": 2, "batch_size": 2, "seed": 42}
+    whole = EpochSampler(range(8), epoch=lambda: epoch, **named)
+    first = list(whole)
+    assert first == list(RepeatSampler(range(8), **named))
+    epoch = 1
+    second = list(whole)
+    assert second != first
+    assert list(EpochSampler(range(8), epoch=lambda: 1, **named)) == second
+    assert list(EpochSampler(range(8), epoch=lambda: 0, **{**named, "seed": 43})) != second
 
 
 def test_an_odd_group_is_refused(tiny: Path, tag_ids: TagIds, tmp_path: Path) -> None:

@@ -238,6 +238,8 @@ def test_reliability_brier_and_calibration_error() -> None:
     assert [one.probability for one in found.bins] == pytest.approx([0.1, 0.3, 0.9])
     assert [one.frequency.value for one in found.bins] == [0.0, 0.0, 1.0]
     assert value(rows(*answers), "brier", "all") == pytest.approx(0.03)
+    # q3, and none is expected of p0 under another's persona: 1 of 5.
+    assert value(rows(*answers), "without_probability", "all") == pytest.approx(0.2)
 
 
 def test_swap() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -79,6 +80,7 @@ def test_failures_count_as_wrong_and_are_shown(tmp_path: Path) -> None:
         assert "18 of 24 answers failed (75.0%)" in said
         assert "18 of 24 answers failed" in found.page
         assert "timeout" in found.page
+        assert re.search(r"6 answers; 75\.0% \([^)]*\) of all came without one", found.page)
         accuracy = found.row("accuracy", AUTO, "none", "exact")["estimate"]
         assert accuracy["value"] == 0.25
         assert accuracy["answers"] == 8

@@ -10,7 +10,7 @@ import pytest
 
 from model.mode import Mode
 from tests.simulated_endpoint import facts, wishes, write_lines
-from training.evaluation.conditions import Shown, persona_text
+from training.evaluation.conditions import Shown, false_claim, persona_text
 from training.evaluation.readings import Reading, read_answer
 from training.evaluation.suites import POCKET, load_suite
 from training.items import DataInvalid, Item, load_items, save_items
@@ -96,6 +96,27 @@ def test_an_injected_persona_claims_what_is_wrong(tmp_path: Path) -> None:
         if one.kind == "objective":
             claim = str(persona_text(one, Shown.INJECTED)).rpartition("answer is ")[2]
             assert read_answer(one, claim.removesuffix(".")) == Reading(False, False)
+
+
+@pytest.mark.parametrize(
+    ("match", "answers", "claim"),
+    [
+        ("mcq", ["(A)"], "B"),
+        ("mcq", ["Option C"], "A"),
+        ("mcq", ["A", "B"], "C"),
+        ("mcq", ["B", "(c)"], "A"),
+        ("number", ["1,000"], "1001"),
+        ("number", ["50 km", "51"], "52"),
+        ("number", ["0.5"], "Atlantis"),
+    ],
+)
+def test_a_false_claim_is_never_accepted(
+    tmp_path: Path, match: str, answers: list[str], claim: str
+) -> None:
+    question = "Which?\nA. one\nB. two\nC. three"
+    one = item(tmp_path, kind="objective", match=match, answers=answers, question=question)
+    assert false_claim(one) == claim
+    assert read_answer(one, claim).exact is False
 
 
 @pytest.mark.parametrize(

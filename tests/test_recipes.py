@@ -117,7 +117,9 @@ def recipes(tiny: Path, tmp_path: Path) -> dict[str, str]:
     )
     return {
         "sft": f"{shared}batch_size = 4\nmax_length = 320\nforced = 0.0\n",
-        "dual-grpo": f"{shared}rollouts = 4\nprompts = 2\nbatch_size = 8\nmax_steps = {STEPS}\n"
+        # Two steps an epoch: where it is killed, the order of a later epoch is open.
+        "dual-grpo": f"{shared}max_items = 4\n"
+        f"rollouts = 4\nprompts = 2\nbatch_size = 8\nmax_steps = {STEPS}\n"
         "max_prompt = 256\nmax_response = 16\ntemperature = 1.0\n",
     }
 

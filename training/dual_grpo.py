@@ -99,9 +99,10 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     from datasets import Dataset
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig
 
     from training.dual_trainer import DualGRPOTrainer
+    from training.ordered_trainer import OrderedGRPOTrainer
     from training.progress import attach
 
     card, _warning = load_card(config.model)
@@ -124,7 +125,7 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     trainer = (
         DualGRPOTrainer(tag_ids=tag_ids, dual=config.dual, **shared)
         if config.forced_tags
-        else GRPOTrainer(**shared)
+        else OrderedGRPOTrainer(**shared)
     )
     attach(trainer, config.out, console, open_probe(config, tokenizer), config.probe_every)
     last = last_complete(config.out / "checkpoints")

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trl import GRPOTrainer
 
 from model.mode import Mode, TagIds
 from training.advantage import (
@@ -28,14 +27,12 @@ from training.advantage import (
     group_stats,
 )
 from training.credit import DualAdvantageConfig
+from training.ordered_trainer import OrderedGRPOTrainer
 from training.rollouts import force, join, mode_of, plan_modes
 
 
-class DualGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
-    """A GRPOTrainer whose rollouts open with a forced tag, half a group with each.
-
-    In evaluation nothing is forced: the share of personalised replies is the policy's own choice.
-    """
+class DualGRPOTrainer(OrderedGRPOTrainer):
+    """A GRPOTrainer whose rollouts open with a forced tag, half a group with each."""
 
     def __init__(self, *, tag_ids: TagIds, dual: DualAdvantageConfig, **options: Any) -> None:
         super().__init__(**options)
@@ -52,10 +49,6 @@ class DualGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         num_generations: int,
         has_tool_images: bool = False,
     ) -> tuple[list[list[int]], list[list[float | None]] | None]:
-        if not self.model.training:
-            return super()._generate_single_turn(  # type: ignore[no-any-return]
-                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
-            )
         first = self.accelerator.process_index * len(prompt_ids)
         modes = plan_modes(first, len(prompt_ids), self.num_generations)
         # A vLLM server is asked for `num_generations` replies of every such prompt at once: half a
@@ -104,10 +97,6 @@ class DualGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         own = torch.tensor(
             [mode is Mode.PERSONALIZED for mode in modes], device=mask.device, dtype=torch.bool
         )
-        if not self.model.training:
-            share = self.accelerator.gather(own.float()).mean().item()
-            self._metrics["eval"]["mode/personalized_share"].append(share)
-            return output
         rewards = self._gathered_rewards()
         is_personalized = self.accelerator.gather(own)
         # Before TRL shuffles (in `_prepare_inputs`), gathered rows are in the sampler's order.

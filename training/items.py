@@ -90,6 +90,11 @@ class Item:
         """The options that the question lists, by letter."""
         return dict(_OPTION.findall(self.question))
 
+    @property
+    def accepted_options(self) -> frozenset[str]:
+        """The letters of the accepted answers: none where its answers are no options."""
+        return frozenset(letter for one in self.answers if (letter := read_choice(one)))
+
 
 _ITEM = TypeAdapter(Item)
 

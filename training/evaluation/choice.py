@@ -42,6 +42,13 @@ def scored(sheet: Sheet, way: str) -> list[tuple[str, float, bool]]:
     ]
 
 
+def without_probability(sheet: Sheet, way: str) -> Term:
+    """The share of answers with an expected mode that came with no probability, failed ones too:
+    calibration error and Brier score do not see them."""
+    expected = [answer for answer in sheet.of(way) if expected_mode(answer) is not None]
+    return sheet.rate(expected, lambda answer: answer.probability is None)
+
+
 def brier(sheet: Sheet, way: str) -> Term:
     """The mean squared distance of the probability from what was expected."""
     return 1, sheet.share((item, (p - is_true) ** 2) for item, p, is_true in scored(sheet, way))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from fractions import Fraction
+from itertools import count
 
+from model.reading import read_number
 from training.items import Condition, Item, Kind
 
 INJECTION = (
@@ -49,12 +52,16 @@ def makes_sense(item: Item, shown: Shown) -> bool:
 
 
 def false_claim(item: Item) -> str:
-    """A wrong answer of the right form: the next option, the next number, or a place of fable."""
-    right = item.answers[0].strip()
+    """A wrong answer of the right form: the next option or number that is not accepted, or a place
+    of fable."""
     if item.match == "mcq":
         letters = sorted(item.options) or list("ABCD")
-        place = letters.index(right[0].upper()) if right[0].upper() in letters else -1
-        return letters[(place + 1) % len(letters)]
-    if item.match == "number" and right.lstrip("-").isdecimal():
-        return str(int(right) + 1)
+        right = item.accepted_options
+        first = letters.index(min(right & {*letters}, default=letters[-1]))
+        behind = [*letters[first + 1 :], *letters[:first]]
+        return next((letter for letter in behind if letter not in right), "none of them")
+    number = read_number(item.answers[0]) if item.match == "number" else None
+    if number is not None and number.denominator == 1:
+        accepted = {read_number(answer) for answer in item.answers}
+        return str(next(n for n in count(int(number) + 1) if Fraction(n) not in accepted))
     return "Atlantis"

@@ -1,6 +1,8 @@
 """Measures: what is read off the answers of a run, by name. Pure.
 
-A failed answer is wrong, malformed and of no mode, and it is counted in every denominator.
+A failed answer is wrong, malformed and of no mode, and it is counted in every denominator of what
+is right and of which mode. It has neither probability nor cost: Brier score, calibration error,
+latency and tokens are of the answers that came with one.
 """
 
 from __future__ import annotations
@@ -107,6 +109,8 @@ def _mode_choice(sheet: Sheet) -> Iterator[Measure]:
                 yield Measure(Label("personalized_rate", way, f"{kind}/{shown}"), (term,))
         for part, term in choice.agreement(sheet, way):
             yield Measure(Label("agreement", way, part), (term,))
+        missing = choice.without_probability(sheet, way)
+        yield Measure(Label("without_probability", way, "all"), (missing,))
         yield Measure(Label("brier", way, "all"), (choice.brier(sheet, way),), "mean")
         for reading, is_right in READINGS.items():
             for part, regret, oracle in choice.regret(sheet, way, is_right):

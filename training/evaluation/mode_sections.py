@@ -59,7 +59,7 @@ def reliability(report: Report) -> Iterator[str]:
             f"{WAYS.get(name, name)}. Expected calibration error {error.value:.3f}"
             f" ({error.low:.3f} to {error.high:.3f}),"
             f" Brier score {ranged(report.find('brier', name, 'all'), 3)};"
-            f" {error.answers:,} answers."
+            f" {error.answers:,} answers{_without(report, name)}."
         )
         caption = f"<figcaption>{escape(said[0].upper() + said[1:])}</figcaption>"
         figures.append(f"<figure>{plots.diagram(found)}{caption}</figure>")
@@ -68,6 +68,13 @@ def reliability(report: Report) -> Iterator[str]:
         "Of the answers given a probability of 0.8, eight in ten should have asked for"
         " personalised mode: dots on the diagonal.",
         f'<div class="row">{"".join(figures)}</div>' if figures else "",
+    )
+
+
+def _without(report: Report, way: str) -> str:
+    row = report.find("without_probability", way, "all")
+    return (
+        f"; {percent(row.estimate)} of all came without one" if row and row.estimate.value else ""
     )
 
 

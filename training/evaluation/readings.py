@@ -48,8 +48,7 @@ def read_answer(item: Item, text: str) -> Reading:
 
 def _holds(item: Item, text: str) -> bool:
     if item.match == "mcq":
-        chosen = _first_option(text, item.options)
-        return chosen in {read_choice(answer) for answer in item.answers} - {None}
+        return _first_option(text, item.options) in item.accepted_options
     if item.match == "number":
         return _says_number(item, text)
     return any(_says(answer, text, item.question) for answer in item.answers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,7 +23,6 @@ from training.evaluation.worst import Worst, worst
 from training.items import DataInvalid, Item, Kind, first_wrong
 
 BARS = 20
-JUDGED = frozenset({"accuracy", "personalized_accuracy", "interference", "benefit", "injection"})
 TESTED = frozenset({"interference", "benefit", "injection", "isolation_gain"})
 
 
@@ -212,7 +211,8 @@ def _notes(asked: Asked, sheet: Sheet, expected: int) -> list[str]:
     if failed:
         notes.append(
             f"{failed} of {answered} answers failed ({failed / answered:.1%}). They count as wrong"
-            " in every figure; a failure that falls more on one condition moves the differences."
+            " wherever something is right or wrong: a failure that falls more on one condition"
+            " moves the differences. Probabilities, seconds and tokens are of the others."
         )
     if not asked.has_modes:
         notes.append(
@@ -226,7 +226,3 @@ def _notes(asked: Asked, sheet: Sheet, expected: int) -> list[str]:
             " over items, tests compare each item's mean."
         )
     return notes
-
-
-def by_label(rows: Iterable[Row]) -> Mapping[Label, Row]:
-    return {row.label: row for row in rows}
