@@ -65,7 +65,7 @@ pocket: $(VENV)/installed  ## Train Pocket anew, from its data to its figures; g
 dashboards: $(VENV)/installed  ## Write Grafana's boards anew from their source
 	@$(BIN)/python -m docker.grafana
 
-images-check: $(VENV)/installed  ## Build the images and ask the gateway's; ARGS="engine training" are large
+images-check: $(VENV)/installed  ## Build the images and run them as Compose does: root, half an hour; ARGS="gateway" is a minute
 	@$(BIN)/python -m docker.check $(ARGS)
 
 SOAK_MINUTES ?= 20

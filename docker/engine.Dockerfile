@@ -23,18 +23,20 @@ HEALTHCHECK --interval=10s --timeout=6s --start-period=900s --retries=6 \
 ENTRYPOINT ["personadual"]
 CMD ["engine", "--host", "0.0.0.0", "--data", "."]
 
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.11-slim-bookworm AS dependencies
 ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 RUN python3 -m venv --without-pip /opt/personadual
 COPY requirements/engine-cpu.lock requirements/
 RUN python3 -m pip --python /opt/personadual install --require-hashes --no-deps -r requirements/engine-cpu.lock
+
+FROM dependencies AS build
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY model model
 COPY training training
-RUN python3 -m pip --python /opt/personadual install --no-deps --no-build-isolation .
+RUN python3 -m pip --python /opt/personadual wheel --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM python:3.11-slim-bookworm AS cpu
 # hadolint ignore=DL3008
@@ -42,7 +44,10 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends libnuma1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --home-dir /var/lib/personadual --create-home personadual
-COPY --from=build /opt/personadual /opt/personadual
+# A change of the source is a layer of its own, and a small one.
+COPY --from=dependencies /opt/personadual /opt/personadual
+RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
+    python3 -m pip --python /opt/personadual install --no-index --no-deps --no-cache-dir /wheels/*.whl
 ENV PATH=/opt/personadual/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /var/lib/personadual

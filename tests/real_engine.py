@@ -39,7 +39,8 @@ class RealEngine:
         command, env = engine_command(launch, engine_package())
         self.checkpoint = checkpoint
         self.url = f"http://127.0.0.1:{port}"
-        self.child = Child("engine", command, env, folder / "engine.log")
+        # No C++ compiler, as in the image: the engine does without.
+        self.child = Child("engine", command, {**env, "CXX": "/bin/false"}, folder / "engine.log")
 
     def start(self) -> None:
         self.child.start()

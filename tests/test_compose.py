@@ -103,8 +103,16 @@ def test_dependencies_come_before_the_source(path: Path) -> None:
     """So that a change of the source builds in seconds."""
     text = path.read_text()
     for stage in re.split(r"(?m)^FROM ", text)[1:]:
-        if "COPY app app" in stage:
+        if "COPY app app" in stage and not stage.startswith("dependencies AS build"):
             assert stage.index(".lock requirements/") < stage.index("COPY app app")
+
+
+@pytest.mark.parametrize("name", ["engine", "training"])
+def test_a_change_of_the_source_is_a_small_layer(name: str) -> None:
+    """The large ones are their dependencies', and come first."""
+    text = (DOCKER / f"{name}.Dockerfile").read_text()
+    final = re.split(r"(?m)^FROM ", text)[-1]
+    assert final.index("--from=dependencies") < final.index("from=build,source=/wheels")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

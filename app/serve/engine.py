@@ -77,6 +77,9 @@ def engine_command(launch: Launch, package: str) -> tuple[list[str], dict[str, s
         batched = max(launch.max_model_len, MIN_BATCHED_TOKENS)
         command += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", str(batched)]
         env["VLLM_CPU_KVCACHE_SPACE"] = "2"
+        # Eager as it is, it would still compile how it counts ranks of log-probabilities, at the
+        # first request that wants them, and die where there is no C++ compiler.
+        env["TORCH_COMPILE_DISABLE"] = "1"
     return [*command, *launch.options], env
 
 

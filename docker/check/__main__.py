@@ -97,9 +97,9 @@ def main() -> None:
         images = build_all(wanted)
         for name in wanted:
             shutil.rmtree(VOLUMES, ignore_errors=True)  # as on the first day
-            with step(f"{name}: {(SCENES[name].__doc__ or '').splitlines()[0]}"):
+            with step(f"{name}: {(SCENES[name].__doc__ or '').splitlines()[0].rstrip('.')}"):
                 SCENES[name](images, say)
-    except Failed as error:
+    except (Failed, AssertionError, OSError) as error:
         print(f"  ✗ {error}", file=sys.stderr)
         sys.exit(1)
     print(
