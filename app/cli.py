@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -136,8 +135,7 @@ def gateway(
 
     with reported():
         read_settings()  # what is wrong with them is said in one line
-        folder = Path(tempfile.mkdtemp(prefix="personadual-"))
-        launcher.become(launcher.Listen(host, port, workers), folder)
+        launcher.become(launcher.Listen(host, port, workers), launcher.scratch())
 
 
 @app.command()

@@ -183,6 +183,31 @@ def test_a_past_question_is_shown_again(console: ConsolePage, script: Script) ->
     )
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "navigator.clipboard.writeText = () => Promise.reject(new DOMException('x'))",
+        "Object.defineProperty(navigator, 'clipboard', { value: undefined });"
+        "document.execCommand = () => false",
+    ],
+    ids=["refused", "plain HTTP"],
+)
+def test_a_copy_that_fails_is_told(console: ConsolePage, broken: str) -> None:
+    """The dialog stays with the text and a word on what to do; the next time it is gone."""
+    console.page.evaluate(f"() => {{ {broken}; }}")
+    console.asked()
+    note = console.page.get_by_role("dialog").get_by_role("alert")
+    open_code = console.page.get_by_role("button", name="Code of the General request")
+    open_code.click()
+    expect(note).to_be_hidden()
+    console.page.get_by_role("button", name="Copy").click()
+    expect(note).to_contain_text("copy it yourself")
+    console.page.get_by_role("button", name="Close").click()
+    open_code.click()
+    expect(console.page.get_by_role("button", name="Copy")).to_be_enabled()
+    expect(note).to_be_hidden()
+
+
 def test_the_code_asks_the_same(show: Show, gateway: Gateway, script: Script) -> None:
     """The snippets are run, with a question that no shell and no Python may take for its own."""
     console = show(gateway.url, permissions=["clipboard-read", "clipboard-write"])

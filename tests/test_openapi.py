@@ -69,6 +69,13 @@ def test_every_operation_is_driven(keyed: tuple[Gateway, dict[str, str]]) -> Non
     assert sorted(found) == sorted([*OPERATIONS, LINES])
 
 
+def test_all_that_is_said_of_a_model_is_described(keyed: tuple[Gateway, dict[str, str]]) -> None:
+    gateway, headers = keyed
+    document = call(gateway.url, "/openapi.json").json
+    (first, *_) = call(gateway.url, "/v1/models", headers=headers).json["data"]
+    assert document["components"]["schemas"]["ModelBody"]["properties"].keys() == first.keys()
+
+
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_answers_are_as_described(
     keyed: tuple[Gateway, dict[str, str]], described: Any, method: str, path: str

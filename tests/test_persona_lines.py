@@ -212,6 +212,17 @@ def test_an_export_is_what_an_import_takes(gateway: Gateway) -> None:
     assert (refused.status, refused.json["error"]["param"]) == (400, "after")
 
 
+@pytest.mark.parametrize("name", ["import", "export", ".", ".."])
+def test_no_id_that_its_path_would_not_reach(gateway: Gateway, name: str) -> None:
+    """Not by a line of an upload, and not by a path that a raw client sends."""
+    report = upload(gateway, {"id": name, "text": "x"})
+    assert (report["written"], report["errors"][0]["field"]) == (0, "id")
+    assert exported(gateway) == []
+    put = call(gateway.url, f"/v1/personas/{name}", {"text": "x"}, method="PUT")
+    assert put.status in (400, 405)
+    assert exported(gateway) == []
+
+
 def test_an_export_names_what_it_cannot_read(gateway: Gateway, redis: Redis) -> None:
     """It goes on behind it; an import of that line reports it, and a put mends it."""
     for name in ("ada", "bob", "cy"):

@@ -273,11 +273,14 @@ def test_the_engine_alone_takes_the_place_of_its_command(tmp_path: Path) -> None
 
 
 def test_the_gateway_alone_takes_the_place_of_its_command(
-    fake: FakeEngine, redis_server: RedisServer
+    fake: FakeEngine, redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    """`personadual gateway`: the same process, with as many workers as asked, ends at SIGTERM."""
+    """`personadual gateway`: the same process, with as many workers as asked, ends at SIGTERM. Of
+    folders in the temporary one there is its own alone, whatever earlier ones have left."""
     fake.reset()
     port = free_port()
+    left = tmp_path / "personadual-gateway-left"
+    (left / "metrics").mkdir(parents=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "gateway", "--port", str(port), "--workers", "2"],
         env={
@@ -285,12 +288,19 @@ def test_the_gateway_alone_takes_the_place_of_its_command(
             "PERSONADUAL_ENGINE_URL": fake.url,
             "PERSONADUAL_REDIS_URL": redis_server.url,
             "PERSONADUAL_NOTICE_S": "0",
+            "TMPDIR": str(tmp_path),
         },
     )
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until(lambda: _is_ready(url), 30)
         assert "uvicorn" in Path(f"/proc/{process.pid}/cmdline").read_text()
+        (own,) = tmp_path.iterdir()
+        assert own != left
+        code = "from app.serve.gateway import scratch; scratch()"
+        env = {**os.environ, "TMPDIR": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", code], env=env, check=True)
+        assert own.exists(), "another that starts takes none that is in use"
         assert chat(url).json["choices"][0]["message"]["content"] == "Cook a stew."
     finally:
         process.terminate()

@@ -84,6 +84,7 @@ class ModelBody(_Passed):
     created: int
     owned_by: str
     max_model_len: int | None
+    threshold: float = Field(description="What holds for the caller where a request names none.")
 
 
 class ModelList(BaseModel):

@@ -23,8 +23,8 @@ from model.persona import Persona, check_id
 # A batch is one script of Redis, which does nothing else meanwhile: some milliseconds.
 BATCH_LINES = 100
 BATCH_BYTES = 200_000
-# These words stand for routes where an id would.
-RESERVED_IDS = frozenset({"import", "export"})
+# Where an id would stand the words name routes, and the dots are taken out of a path by clients.
+RESERVED_IDS = frozenset({"import", "export", ".", ".."})
 _LINE = TypeAdapter(PersonaLine)
 _MARK = b"\xef\xbb\xbf"
 """What some editors open a UTF-8 file with."""
@@ -34,7 +34,7 @@ def check_new_id(persona_id: str, field_name: str) -> str:
     """Return an id under which a persona may be written.
 
     Raises:
-        InvalidRequest: it is malformed, or the name of a route.
+        InvalidRequest: it is malformed, or could not be reached by its path.
     """
     if persona_id in RESERVED_IDS:
         raise InvalidRequest(

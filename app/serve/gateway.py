@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -24,6 +27,7 @@ LOG_CONFIG = {
     "root": {"handlers": ["lines"]},
     "loggers": {"uvicorn.error": {"level": "INFO"}},
 }
+PREFIX = "personadual-gateway-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,36 @@ class Listen:
     host: str
     port: int
     workers: int
+
+
+def scratch() -> Path:
+    """An empty folder for this process, which holds it, also as what it becomes, until it ends.
+
+    Nobody is left to remove it then, so those of gateways that have ended are removed here.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if _hold(left):
+            shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix="personadual-"))
+    _hold(made)
+    # Under its name no other finds it before it is held.
+    return made.rename(made.with_name(PREFIX + made.name.removeprefix("personadual-")))
+
+
+def _hold(folder: Path) -> bool:
+    """Take the lock of a folder of one's own, for as long as this process lives; False where
+    another has it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    os.set_inheritable(descriptor, True)
+    return True
 
 
 def gateway_command(listen: Listen, folder: Path) -> tuple[list[str], dict[str, str]]:

@@ -58,6 +58,17 @@ def test_an_engine_without_gate_is_passed_on(start_gateway: Starter, fake: FakeE
     assert usage["completion_tokens_details"] == {"reasoning_tokens": 0}
 
 
+def test_a_limit_leaves_room_for_the_longer_tag(gateway: Gateway, script: Script) -> None:
+    """Where the model decides: its tag may be the shorter one, here by one token, and the answer
+    that much longer. A limit never cuts a tag."""
+    answers = {}
+    for mode, script.logprobs in (("general", (-0.1, -5.0)), ("personalized", (-5.0, -0.1))):
+        answer = chat(gateway.url, max_tokens=1).json
+        assert answer["personadual"]["mode"] == mode
+        answers[mode] = answer["choices"][0]["message"]["content"]
+    assert answers == {"general": "Cook a", "personalized": "Cook"}
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_limits_count_what_the_caller_reads(gateway: Gateway, script: Script, name: str) -> None:
     """Both names, and the tag's tokens come on top."""

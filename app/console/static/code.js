@@ -1,6 +1,6 @@
 // The request of a card as code to copy. The key is never written out: a variable stands for it.
 import { key } from "./api.js";
-import { $, onSubmit } from "./dom.js";
+import { $, onSubmit, say } from "./dom.js";
 
 const PATH = "/v1/chat/completions";
 
@@ -43,6 +43,7 @@ function literal(value) {
   return `{${Object.entries(value).map(([name, item]) => `${JSON.stringify(name)}: ${literal(item)}`).join(", ")}}`;
 }
 
+const REFUSED = "The browser does not let this page copy: select the text and copy it yourself.";
 const LANGUAGES = { "tab-curl": curl, "tab-python": python };
 
 export class Code {
@@ -63,6 +64,7 @@ export class Code {
 
   show(body) {
     this.body = body;
+    say($(".note", this.dialog), "");
     this.choose(this.tabs[0]);
     this.dialog.showModal();
   }
@@ -81,9 +83,9 @@ export class Code {
 /** Copy an element's text; pages that come over plain HTTP have no clipboard but the selection's. */
 async function copy(element) {
   if (navigator.clipboard) {
-    await navigator.clipboard.writeText(element.textContent);
+    await navigator.clipboard.writeText(element.textContent).catch(() => { throw new Error(REFUSED); });
     return;
   }
   getSelection().selectAllChildren(element);
-  document.execCommand("copy");
+  if (!document.execCommand("copy")) throw new Error(REFUSED);
 }

@@ -27,7 +27,7 @@ export function say(note, text, isBad = false) {
   note.classList.toggle("bad", isBad);
 }
 
-/** Do what `act` says when the dialog's form is sent; it closes if that succeeds. */
+/** Do what `act` says when the dialog's form is sent; it closes if that succeeds, else its note tells. */
 export function onSubmit(dialog, act) {
   const [form, note, send] = [$("form", dialog), $(".note", dialog), $(".primary", dialog)];
   $(".cancel", dialog).addEventListener("click", () => dialog.close());
@@ -35,7 +35,7 @@ export function onSubmit(dialog, act) {
     event.preventDefault();
     send.disabled = true;
     try {
-      if (note) say(note, "");
+      say(note, "");
       await act();
       dialog.close();
     } catch (problem) {
