@@ -18,7 +18,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
-from model.card import load_card
+from training.cards import card_of
 from training.checkpoints import lora
 from training.credit import DualAdvantageConfig
 from training.dual_trainer import DualGRPOTrainer
@@ -69,7 +69,7 @@ def read_options() -> argparse.Namespace:
 
 def steps(name: str, options: argparse.Namespace) -> list[float]:
     """Seconds of each step."""
-    card, _warning = load_card(options.model)
+    card = card_of(options.model)
     tokenizer = AutoTokenizer.from_pretrained(options.model)
 
     rng = random.Random(7)

@@ -1,6 +1,6 @@
 """What the gate and strict isolation cost, measured on the real engine.
 
-    python benchmarks/engine.py [--rounds 3]
+    python -m benchmarks.engine [--rounds 3]
 
 Two vLLM servers run the whole time, one with our plug-ins and one without; loads alternate
 between them, so that a noisy machine is noisy for all. The second table asks through a gateway

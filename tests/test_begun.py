@@ -18,6 +18,13 @@ def config(tmp_path: Path) -> SftConfig:
     return SftConfig(model=tmp_path, data=tmp_path / "items.jsonl", out=tmp_path / "run", epochs=1)
 
 
+def train(out: Path) -> None:
+    """A first checkpoint, whole."""
+    state = out / "checkpoints" / "checkpoint-1" / "trainer_state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text("{}")
+
+
 def changed(config: SftConfig, **fields: Any) -> SftConfig:
     return config.model_copy(update=fields)
 
@@ -42,6 +49,9 @@ def test_more_steps_go_on(config: SftConfig) -> None:
 
 def test_another_run_is_refused(config: SftConfig) -> None:
     begin(config)
+    begin(changed(config, seed=7))  # nothing was trained yet
+    begin(config)
+    train(config.out)
     with pytest.raises(ConfigInvalid, match=r"begun otherwise \(forced was 0.4, is 0.1\); name"):
         begin(changed(config, forced=0.1, epochs=3))
     config.data.write_text("two")
@@ -57,6 +67,7 @@ def test_reinforcement_of_another_adapter_is_refused(config: SftConfig, tmp_path
         model=tmp_path, data=config.data, out=tmp_path / "rl", adapter=weights.parent
     )
     begin(dual)
+    train(dual.out)
     weights.write_text("b")
     with pytest.raises(ConfigInvalid, match="adapter: other content"):
         begin(dual)
@@ -67,8 +78,9 @@ def test_both_recipes_ask_before_anything_is_loaded(config: SftConfig, tmp_path:
     from training import dual_grpo, sft
 
     dual = DualGrpoConfig(model=tmp_path, data=config.data, out=tmp_path / "rl", lora_rank=4)
-    begin(config)
-    begin(dual)
+    for one in (config, dual):
+        begin(one)
+        train(one.out)
     with pytest.raises(ConfigInvalid, match="seed was 42, is 7"):
         sft.train(changed(config, seed=7), Console())
     with pytest.raises(ConfigInvalid, match="kl was"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model.mode import Mode, Tags
 from model.reading import agree
-from training.rewards import Judged, Kind, judge, matches, reward
+from training.rewards import Judged, Kind, judge, matches
 
 G, P = Tags().general, Tags().personalized
 KINDS: list[Kind] = ["mcq", "text", "number", "math"]
@@ -136,19 +136,6 @@ def test_tags_are_those_of_the_checkpoint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_valid", "is_correct", "expected"),
-    [(True, True, 1.0), (False, True, 0.9), (True, False, 0.1), (False, False, 0.0)],
-)
-def test_the_reward_weighs_answer_and_format(
-    is_valid: bool, is_correct: bool, expected: float
-) -> None:
-    judged = Judged(Mode.GENERAL, is_valid, is_correct)
-    assert reward(judged) == pytest.approx(expected)
-    assert reward(judged, 2.0, 0.0) == 2.0 * is_correct
-    assert reward(judged, 0.0, 3.0) == 3.0 * is_valid
-
-
-@pytest.mark.parametrize(
     ("accepted", "kind", "match"),
     [
         ("Paris", "mcq", "no mcq"),
@@ -216,7 +203,6 @@ pieces = st.sampled_from(
 def test_no_reply_raises(answer: str, kind: Kind) -> None:
     accepted = {"mcq": "B", "text": "Paris", "number": "7", "math": "7"}[kind]
     judged = judge(replied(answer), accepted, kind)
-    assert 0.0 <= reward(judged) <= 1.0
     assert not (judged.is_correct and not answer.strip())
 
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from training.checkpoints import last_complete
 from training.config import Config, ConfigInvalid
 
 BEGUN = "begun.json"
@@ -23,7 +24,8 @@ FREE = frozenset(
 def begin(config: Config) -> bool:
     """Write down what a run is made of, or see that it is what it was begun with.
 
-    With other numbers of steps it goes on. Returns whether it has ended already.
+    With other numbers of steps it goes on. Where nothing was trained yet it may be another one.
+    Returns whether it has ended already.
 
     Raises:
         ConfigInvalid: it was begun with other settings, data or adapter.
@@ -33,7 +35,8 @@ def begin(config: Config) -> bool:
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        if differing := sorted(set(changed) - STEPS):
+        has_trained = ended.exists() or last_complete(config.out / "checkpoints") is not None
+        if has_trained and (differing := sorted(set(changed) - STEPS)):
             said = ", ".join(
                 name.replace("_sha256", ": other content")
                 if name.endswith("_sha256")
@@ -46,6 +49,8 @@ def begin(config: Config) -> bool:
         if not changed and ended.exists():
             return True
         ended.unlink(missing_ok=True)
+        if changed and not has_trained:
+            (config.out / "steps.jsonl").unlink(missing_ok=True)  # of the other run
     config.out.mkdir(parents=True, exist_ok=True)
     # Whole or not at all; each process of a run writes the same.
     work = path.with_name(f".{BEGUN}.{os.getpid()}")

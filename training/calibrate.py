@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model.card import load_card, save_card
+from model.card import save_card
 from model.decision import Calibration, sigmoid
 from model.mode import Mode
+from training.cards import card_of
 from training.items import DataInvalid, load_items, require_personas
 from training.probe import mode_log_odds, parting_prompts, read_tag_ids
 from training.rows import Asked, as_evaluated, evaluated_conditions
@@ -87,7 +88,7 @@ def score(model: Path, asked: Sequence[Asked]) -> list[float]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    card, _warning = load_card(model)
+    card = card_of(model)
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
     network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
     return mode_log_odds(
@@ -107,7 +108,7 @@ def calibrate(model: Path, data: Path, *, count: int, seed: int) -> tuple[Calibr
             ask for one mode.
         CardInvalid: the card is malformed.
     """
-    card, _warning = load_card(model)
+    card = card_of(model)
     items = load_items(data)
     require_personas(items, data, evaluated_conditions)
     items = items[-count:]

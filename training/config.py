@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -34,6 +34,8 @@ class Config(BaseModel, ABC):
     seed: int = 42
     use_cpu: bool = False
     bf16: bool = False
+    chat_template_kwargs: dict[str, Any] = {}
+    """For the chat template, beside those of the base's card; the trained card has them too."""
     max_items: Annotated[int, Field(ge=1)] | None = None
     save_steps: Annotated[int, Field(ge=1)] = 100
     probe: Path | None = None

@@ -15,20 +15,20 @@ from typing import Any
 
 from rich.console import Console
 
-from model.card import Card, load_card, save_card
+from model.card import Card, save_card
 from model.mode import TagIds
 from training.begun import begin
+from training.cards import base_card
 from training.checkpoints import last_complete, lora, shrink
 from training.config import ConfigInvalid, DualGrpoConfig
 from training.items import load_items, messages, require_personas
 from training.memory import keep_freed_memory
 from training.probe import open_probe, read_tag_ids
 from training.report import trained_card, write_run
-from training.rewards import Judged, judge
+from training.rewards import WEIGHTS, Judged, judge
 from training.rollouts import mode_of
 from training.rows import asked_conditions, draw_condition
 
-REWARDS = {"answer": 0.9, "format": 0.1}
 logger = logging.getLogger("personadual.training")
 
 
@@ -37,6 +37,10 @@ def rows(config: DualGrpoConfig, card: Card, tokenizer: Any) -> list[dict[str, A
 
     A fact is asked under one condition drawn for it, none among them; a personal question under
     its own persona. Chat turns have no right answer and are left out.
+
+    Raises:
+        ConfigInvalid: too few for a step are short enough.
+        DataInvalid: the data cannot be read, or an item lacks a persona.
     """
     rng = random.Random(config.seed)
     whole = load_items(config.data)
@@ -51,11 +55,18 @@ def rows(config: DualGrpoConfig, card: Card, tokenizer: Any) -> list[dict[str, A
         )["input_ids"]
         if len(ids) <= config.max_prompt:
             found.append({"prompt": asked, "answers": item.answers, "match": item.match})
+    dropped = len(items[: config.max_items]) - len(found)
+    if len(found) < config.prompts:
+        raise ConfigInvalid(
+            f"{config.data}: {len(found)} prompts, and {dropped} over max_prompt ="
+            f" {config.max_prompt} tokens and dropped; a step takes prompts = {config.prompts}"
+        )
+    logger.info("%d prompts, %d over the limit and dropped", len(found), dropped)
     return found
 
 
 def rewards(tokenizer: Any, card: Card, tag_ids: TagIds) -> list[Callable[..., list[float]]]:
-    """The parts of the reward, each 0 or 1 per rollout; `REWARDS` weighs them."""
+    """The parts of the reward, each 0 or 1 per rollout; `WEIGHTS` weighs them."""
 
     def read(completion_ids: list[list[int]], columns: dict[str, Any]) -> list[Judged]:
         found = []
@@ -76,7 +87,7 @@ def rewards(tokenizer: Any, card: Card, tag_ids: TagIds) -> list[Callable[..., l
     def format(completion_ids: list[list[int]], **columns: Any) -> list[float]:
         return [float(judged.is_valid_format) for judged in read(completion_ids, columns)]
 
-    return [answer, format]
+    return [{"answer": answer, "format": format}[name] for name in WEIGHTS]
 
 
 def train(config: DualGrpoConfig, console: Console) -> Path:
@@ -85,8 +96,11 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     A run that was killed goes on from its last checkpoint; one that has ended is left as it is.
 
     Raises:
-        ConfigInvalid: the folder holds another run.
+        ConfigInvalid: the folder holds another run, too few prompts are short enough, or the rows
+            of a step cannot be shared out evenly.
     """
+    card = base_card(config)
+    settings = arguments(config, card)
     is_adapter = config.adapter is not None or config.lora_rank is not None
     folder = config.out / ("adapter" if is_adapter else "model")
     if begin(config):
@@ -105,11 +119,9 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     from training.ordered_trainer import OrderedGRPOTrainer
     from training.progress import attach
 
-    card, _warning = load_card(config.model)
     tokenizer = AutoTokenizer.from_pretrained(config.model)
     tag_ids = read_tag_ids(tokenizer, card)
     found = rows(config, card, tokenizer)
-    logger.info("%d prompts, %d rollouts of each", len(found), config.rollouts)
     dtype = torch.bfloat16 if config.bf16 and not config.use_cpu else torch.float32
     network: Any = AutoModelForCausalLM.from_pretrained(config.model, dtype=dtype)
     if config.adapter is not None:
@@ -117,7 +129,7 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     shared: dict[str, Any] = {
         "model": network,
         "reward_funcs": rewards(tokenizer, card, tag_ids),
-        "args": GRPOConfig(**arguments(config, card)),
+        "args": GRPOConfig(**settings),
         "train_dataset": Dataset.from_list(found),
         "processing_class": tokenizer,
         "peft_config": lora(config.lora_rank),
@@ -178,7 +190,7 @@ def arguments(config: DualGrpoConfig, card: Card) -> dict[str, Any]:
         "use_bias_correction_kl": False,
         "scale_rewards": "none",
         "loss_type": "grpo",
-        "reward_weights": list(REWARDS.values()),
+        "reward_weights": list(WEIGHTS.values()),
         "bf16": config.bf16,
         "use_cpu": config.use_cpu,
         "gradient_checkpointing": not config.use_cpu,

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model.card import Card, load_card
+from model.card import Card
 from model.decision import sigmoid
 from model.mode import Mode, TagIds
+from training.cards import base_card
 from training.config import Config
 from training.items import load_items, messages, require_personas
 from training.rows import Asked, as_evaluated, evaluated_conditions
@@ -94,7 +95,7 @@ def open_probe(config: Config, tokenizer: Any) -> Probe | None:
     """
     if config.probe is None:
         return None
-    card, _warning = load_card(config.model)
+    card = base_card(config)
     items = load_items(config.probe)
     require_personas(items, config.probe, evaluated_conditions)
     asked = as_evaluated(items)

@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from model.card import Card, load_card
+from model.card import Card
 from model.decision import Calibration
+from training.cards import base_card
 from training.config import Config
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
@@ -65,7 +66,7 @@ def _logged(folder: Path, name: str) -> list[float]:
 
 def trained_card(config: Config, recipe: str, state: Any) -> Card:
     """The base's card for what was trained from it: it reasons, and is not calibrated yet."""
-    base, _warning = load_card(config.model)
+    base = base_card(config)
     training = {
         "recipe": recipe,
         "data": config.data.name,

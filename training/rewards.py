@@ -20,6 +20,8 @@ from model.reading import is_equal, read_choice, read_math, read_number, read_te
 from model.reply import parse_reply
 
 Kind = Literal["mcq", "text", "number", "math", "mention"]
+WEIGHTS = {"answer": 0.9, "format": 0.1}
+"""What a right answer and a valid format earn; the paper's."""
 MAX_REPLY_CHARACTERS = 100_000
 """A reply is cut here before it is parsed; no trained reply comes near."""
 MAX_ANSWER_CHARACTERS = 10_000
@@ -58,11 +60,6 @@ def judge(text: str, answer: str | Sequence[str], kind: Kind, tags: Tags | None 
         is_valid_format=reply.is_complete and bool(given),
         is_correct=matches(given, accepted, kind),
     )
-
-
-def reward(judged: Judged, answer_weight: float = 0.9, format_weight: float = 0.1) -> float:
-    """The weighted sum of a right answer and a valid format; the paper's weights by default."""
-    return answer_weight * judged.is_correct + format_weight * judged.is_valid_format
 
 
 def matches(given: str, accepted: Sequence[str], kind: Kind) -> bool:

@@ -14,10 +14,11 @@ from typing import Any
 
 from rich.console import Console
 
-from model.card import load_card, save_card
+from model.card import save_card
 from training.begun import begin
+from training.cards import base_card
 from training.checkpoints import last_complete, lora, shrink
-from training.config import SftConfig
+from training.config import ConfigInvalid, SftConfig
 from training.items import load_items, require_personas
 from training.memory import keep_freed_memory
 from training.probe import open_probe
@@ -28,8 +29,13 @@ logger = logging.getLogger("personadual.training")
 
 
 def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
-    """Rows as TRL takes them: the prompt as text, by the checkpoint's own chat template."""
-    card, _warning = load_card(config.model)
+    """Rows as TRL takes them: the prompt as text, by the checkpoint's own chat template.
+
+    Raises:
+        ConfigInvalid: all of them are over the length limit.
+        DataInvalid: the data cannot be read, or an item lacks a persona or a trace.
+    """
+    card = base_card(config)
     items = load_items(config.data)
     require_personas(
         items, config.data, lambda item: sft_conditions(item, config.forced, config.only_mode)
@@ -38,6 +44,7 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
     # Llama's template writes the token that begins a text, and its tokenizer adds it again.
     opens_twice = tokenizer.bos_token_id in tokenizer("")["input_ids"]
     found: list[dict[str, str]] = []
+    dropped = 0
     for row in sft_rows(
         items[: config.max_items],
         card.prompt,
@@ -54,6 +61,14 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
         whole = prompt + row.opening + row.completion
         if len(tokenizer(whole)["input_ids"]) < config.max_length:
             found.append({"prompt": prompt + row.opening, "completion": row.completion})
+        else:
+            dropped += 1
+    if not found:
+        raise ConfigInvalid(
+            f"{config.data}: no row to train: {dropped} of {dropped} are over max_length ="
+            f" {config.max_length} tokens and dropped"
+        )
+    logger.info("%d rows, %d over the limit and dropped", len(found), dropped)
     return found
 
 
@@ -63,7 +78,7 @@ def train(config: SftConfig, console: Console) -> Path:
     A run that was killed goes on from its last checkpoint; one that has ended is left as it is.
 
     Raises:
-        ConfigInvalid: the folder holds another run.
+        ConfigInvalid: the folder holds another run, or no row is short enough.
     """
     folder = config.out / ("adapter" if config.lora_rank else "model")
     if begin(config):
@@ -80,7 +95,6 @@ def train(config: SftConfig, console: Console) -> Path:
 
     tokenizer = AutoTokenizer.from_pretrained(config.model)
     found = rows(config, tokenizer)
-    logger.info("%d rows", len(found))
     arguments = SFTConfig(
         output_dir=str(config.out / "checkpoints"),
         per_device_train_batch_size=config.batch_size,

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from model.card import Card, load_card
+from model.card import Card
+from training.cards import card_of
 from training.data.assign import split
 from training.data.journal import Journal
 from training.data.ledger import Ledger
@@ -66,7 +67,7 @@ def read_input(recipe: Recipe) -> Input:
     Raises:
         DataInvalid: a row cannot be read, or a source has fewer questions than its quotas.
     """
-    card, _warning = load_card(recipe.model) if recipe.model else (Card(), None)
+    card = card_of(recipe.model) if recipe.model else Card()
     tests = load_test_questions(recipe.test_sets)
     people = personas(recipe.personas)
     if not people:

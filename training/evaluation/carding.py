@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from model.card import Card, load_card, save_card
+from model.card import Card, save_card
+from training.cards import card_of
 from training.evaluation.report import Report, load_report
 from training.items import DataInvalid
 
@@ -39,8 +40,7 @@ def write_card(run: Path, checkpoint: Path) -> Card:
     name = checkpoint.resolve().name
     if report.asked.model != name:
         raise DataInvalid(f"{run} asked the model {report.asked.model}, and this one is {name}")
-    card, _warning = load_card(checkpoint)
-    found = replace(card, evaluation=_figures(report))
+    found = replace(card_of(checkpoint), evaluation=_figures(report))
     save_card(found, checkpoint)
     return found
 

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.card import load_card
 from model.prompt import PromptForm, render
 from model.reply import parse_reply
+from training.cards import card_of
 from training.evaluation.conditions import Shown, persona_text
 from training.evaluation.intervals import Bootstrap, Share, estimate
 from training.evaluation.measures import DIFFERENCES
@@ -52,7 +52,7 @@ def documents(
 
     if reading not in ("exact", "lenient"):
         raise DataInvalid(f"reading is {reading}; it must be exact or lenient")
-    form = load_card(Path(checkpoint))[0].prompt if checkpoint else PromptForm()
+    form = card_of(Path(checkpoint)).prompt if checkpoint else PromptForm()
     shown = [Shown(name) for name in conditions]
     items = load_suite(suite_path(suite), shown, limit)
     judged = [item for item in items if item.kind is not Kind.CHAT]
