@@ -272,9 +272,11 @@ def test_without_redis_answers_are_general_and_say_why(
     lame = start_gateway(fake.url, redis_url=f"redis://127.0.0.1:{free_port()}/0", auth="off")
     console.page.route(
         "**/v1/**",
-        lambda route: route.continue_(
-            url=route.request.url.replace(gateway.url, lame.url),
-            headers={**route.request.headers, "origin": lame.url},  # as its own page would send
+        lambda route: route.fulfill(
+            response=route.fetch(
+                url=route.request.url.replace(gateway.url, lame.url),
+                headers={**route.request.headers, "origin": lame.url},  # as its own page sends
+            )
         ),
     )
     console.asked()
