@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from app.commands.lazy import LazyGroup
+from app.serve.whereabouts import DATA
 from model.console import console, errors, reported
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ ContextTokens = Annotated[
 EngineOptions = Annotated[
     list[str], typer.Option(help="Passed on to vLLM as it is; may be repeated.")
 ]
-LOOPBACK, DATA = "127.0.0.1", Path(".personadual")
+LOOPBACK = "127.0.0.1"
 
 
 @app.command()

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("personadual.gateway")
 
 WRONG_METHOD, INTERNAL = 405, 500
-# Bodies that handlers read themselves, so that FastAPI does not know of them.
+# First match wins: leaves stand before their parents.
 _REJECTIONS: tuple[tuple[type[PersonaDualError], Rejection], ...] = (
     (TooLarge, Rejection.TOO_LARGE),
     (InvalidRequest, Rejection.INVALID),

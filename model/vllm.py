@@ -1,8 +1,8 @@
 """The engine port over vLLM's OpenAI server, by aiohttp.
 
-One session per process. Time-outs are explicit: connecting, the first byte, and silence between
-bytes; an answer may take as long as it needs. Failures of aiohttp become leaves of our tree here
-and nowhere else.
+One session per process. Time-outs are explicit: connecting, and silence before the first byte and
+between bytes. A stream may take as long as it needs; an answer at once is silent until it is whole,
+and so has the time of one silence. Failures of aiohttp become leaves of our tree here alone.
 """
 
 from __future__ import annotations

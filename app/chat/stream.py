@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import UNSET
 
@@ -25,6 +25,7 @@ from model.errors import EngineBroken
 from model.reply import Part, Piece
 
 OnDecision = Callable[[Decision], None]
+L = TypeVar("L")
 
 
 class Peeked:
@@ -45,7 +46,8 @@ class Peeked:
         text, entries = "", list[wire.Entry]()
         async for payloads in self._events:
             self._held.append(payloads)
-            for choice in (c for payload in payloads for c in _decode(payload).choices):
+            chunks = [_decoded(payload, wire.decode_chunk) for payload in payloads]
+            for choice in (choice for chunk in chunks for choice in chunk.choices):
                 text += text_of(plan, choice.delta.reasoning, choice.delta.content)
                 entries += (choice.logprobs.content if choice.logprobs else None) or []
             mode = served.card.tags.parted(text)
@@ -105,7 +107,7 @@ class StreamReader:
         Raises:
             EngineBroken: the event is no chunk, or reports a failure.
         """
-        return self._show(self._decoded(payload))
+        return self._show(_decoded(payload, self._decode))
 
     def read_burst(self, payloads: Sequence[bytes]) -> bytes:
         """The caller's events for several of the engine's that came in one read.
@@ -122,7 +124,7 @@ class StreamReader:
         texts: list[str] = []
         held: wire.Chunk[Any] | None = None
         for payload in payloads:
-            chunk = self._decoded(payload)
+            chunk = _decoded(payload, self._decode)
             text = _text_alone(chunk)
             if text is not None and held and held.choices[0].index == chunk.choices[0].index:
                 texts.append(text)
@@ -137,12 +139,6 @@ class StreamReader:
         if held:
             shown.append(self._show_texts(held, texts))
         return b"".join(shown)
-
-    def _decoded(self, payload: bytes) -> wire.Chunk[Any]:
-        try:
-            return self._decode(payload)
-        except wire.UNREADABLE as error:
-            raise EngineBroken("the engine failed while it answered") from error
 
     def _show_texts(self, chunk: wire.Chunk[Any], texts: Sequence[str]) -> bytes:
         chunk.choices[0].delta.content = "".join(texts)
@@ -245,9 +241,9 @@ def _text_alone(chunk: wire.Chunk[Any]) -> str | None:
     return delta.content or None
 
 
-def _decode(payload: bytes) -> wire.Chunk[wire.Logprobs[wire.Entry]]:
+def _decoded(payload: bytes, decode: Callable[[bytes], wire.Chunk[L]]) -> wire.Chunk[L]:
     try:
-        return wire.decode_chunk(payload)
+        return decode(payload)
     except wire.UNREADABLE as error:
         raise EngineBroken("the engine failed while it answered") from error
 

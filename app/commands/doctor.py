@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from app.commands.gateway import DEFAULT_URL, AsJson, Gateway, Key, Url
+from app.serve.whereabouts import DATA
 from model.console import console, reported
 
 app = typer.Typer()
@@ -18,9 +19,7 @@ app = typer.Typer()
 
 @app.command()
 def doctor(
-    data: Annotated[Path, typer.Option(help="Folder of `personadual serve`.")] = Path(
-        ".personadual"
-    ),
+    data: Annotated[Path, typer.Option(help="Folder of `personadual serve`.")] = DATA,
     model: Annotated[
         Path | None,
         typer.Option(help="Checkpoint folder to serve; else the one that is set, else Pocket."),

@@ -16,7 +16,7 @@ from rich.table import Table
 from app.access.key_schemas import KeyBody, KeyMade, KeyOut
 from app.access.keys import ApiKey, KeyStore, Role, make_key
 from app.errors import from_validation
-from app.serve.whereabouts import redis_url
+from app.serve.whereabouts import DATA, redis_url
 from app.settings import Settings, read_settings
 from model.console import console, errors, reported
 from model.errors import InvalidRequest, StoreUnavailable, UnknownKey
@@ -29,7 +29,6 @@ app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 Data = Annotated[Path, typer.Option(help="Folder of `personadual serve`, to find its Redis.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 USUAL = (Role.CHAT, Role.PERSONAS)
-DATA = Path(".personadual")
 
 
 @app.command()

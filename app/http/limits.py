@@ -1,4 +1,4 @@
-"""Limits at the edge: body size, requests in flight. Pure ASGI, no wrapping.
+"""The edge: body size is bounded, requests are named, timed and counted. Pure ASGI, no wrapping.
 
 Starlette's `BaseHTTPMiddleware` costs 75 us a streamed chunk and hides disconnects, so this is
 one plain ASGI class.

@@ -124,8 +124,8 @@ async def _asked(request: Request, caller: Caller, max_messages: int) -> Asked:
     return Asked(validated(_CHAT, raw), raw, header, request.state.watch, caller)
 
 
-def _json(content: Any, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), headers=headers, media_type=JSON)
+def _json(content: Any) -> Response:
+    return Response(orjson.dumps(content), media_type=JSON)
 
 
 def _model(served: Served, name: str, threshold: float) -> dict[str, Any]:

@@ -1,11 +1,15 @@
-"""Where the own Redis of a running `personadual serve` is, for the other commands."""
+"""The data folder of `personadual serve`, and where its own Redis is, for the other commands."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from app.settings import Settings
+if TYPE_CHECKING:
+    from app.settings import Settings
 
+DATA = Path(".personadual")
+"""The data folder where `--data` names none."""
 _FILE = "redis.url"
 
 

@@ -32,7 +32,7 @@ export function newReply(column, body) {
   };
 }
 
-/** Ask, and fill `reply`; `onChange` hears of every piece. Never throws: the reply tells. */
+/** Ask, and fill `reply`; `onChange` hears of every piece. What goes wrong the reply tells; only a fault of ours is thrown. */
 export async function fill(reply, signal, onChange) {
   const begun = performance.now();
   try {
