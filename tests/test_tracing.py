@@ -122,7 +122,7 @@ def test_streams_of_any_length_make_the_same_spans(
         receiver.raw.clear()
         script.answer = "word " * words
         chunks = len(ask(traced, CONTEXT, user="ada", stream=True).events)
-        assert chunks > words
+        assert chunks > words / 2  # those that come together are handed on together
         root, children = tree(receiver)
         engine = children[-1]
         taken_s = (engine.ended_ns - engine.begun_ns) / 1e9

@@ -125,7 +125,7 @@ class Chat:
         if not plan.is_probed:
             return plan, None
         decision, usage = await self._probe(plan, watch)
-        self._count_tokens(plan, decision.mode, watch, *wire.counted(usage))
+        watch.tokens += sum(wire.counted(usage))
         return _follow(plan, decision)
 
     async def _open_strict(self, plan: Plan, watch: Stopwatch) -> AsyncGenerator[bytes, None]:
@@ -233,18 +233,12 @@ class Chat:
     ) -> None:
         watch.usage = usage
         prompt, completion = wire.counted(usage)
+        watch.tokens += prompt + completion
         if usage and watch.dropped:
             # The engine does not count what it drops; its prompt was no shorter than this one.
-            prompt, completion = 2 * prompt, completion + watch.dropped
-        self._count_tokens(plan, mode, watch, prompt, completion)
+            watch.tokens += prompt + watch.dropped
         if plan.is_counted and mode is not None:
             self._metrics.request_seconds(mode).observe(watch.elapsed_s)
-
-    def _count_tokens(
-        self, plan: Plan, mode: Mode | None, watch: Stopwatch, prompt: int, completion: int
-    ) -> None:
-        watch.tokens += prompt + completion
-        if plan.is_counted:
             self._metrics.count_tokens(mode, prompt, completion)
 
 
