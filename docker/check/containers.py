@@ -95,7 +95,6 @@ class Container:
     process: subprocess.Popen[bytes]
     log: Path
     limits: Limits
-    seconds_to_health: float = 0.0
 
     def check(self) -> None:
         """See that it is running.
@@ -126,7 +125,6 @@ class Container:
                     + tail(self.log.read_text())
                 )
             time.sleep(1)
-        self.seconds_to_health = time.monotonic() - begun
 
     def _is_healthy(self, test: tuple[str, ...]) -> bool:
         try:
