@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -51,11 +52,11 @@ class Script:
 
 
 class FakeEngine:
-    """Runs in a thread with a loop of its own; `url` is where it listens."""
+    """Runs in a thread with a loop of its own; `url` is where it listens, or on the `listener`."""
 
-    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int = 0, listener: socket.socket | None = None) -> None:
         self._port = port
-        self.host = host
+        self._listener = listener
         self.script = Script()
         self.running = 0
         self.headers: list[dict[str, str]] = []
@@ -93,10 +94,10 @@ class FakeEngine:
         app.router.add_post("/script", self._change)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, self.host, self._port)
-        await site.start()
-        port = runner.addresses[0][1]
-        self.url = f"http://{self.host}:{port}"
+        listener = self._listener or socket.create_server(("127.0.0.1", self._port))
+        await web.SockSite(runner, listener).start()
+        host, port = listener.getsockname()
+        self.url = f"http://{host}:{port}"
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.Response()

@@ -7,11 +7,14 @@ network without a way out for some only) is not here.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
+import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +27,7 @@ HOST = "10.213.77.1"
 ADDRESSES = "10.213.77."
 VOLUMES = WORK / "volumes"
 STOP_S = 30.0
+CLONE_NEWNET = 0x40000000
 # In a mount namespace of its own: $1 is the root, then mounts `SOURCE:TARGET:ro|rw` up to `--`.
 SCRIPT = """
 set -e
@@ -55,15 +59,11 @@ def run(*command: str) -> None:
 
 
 @contextlib.contextmanager
-def network(names: Mapping[str, str], own: Sequence[str] = ()) -> Iterator[None]:
-    """A bridge, and a name server on it that knows `names` and nothing else, as Docker's does.
-
-    What is to listen on this machine itself, in the place of a service, has the addresses `own`.
-    """
+def network(names: Mapping[str, str]) -> Iterator[None]:
+    """A bridge, and a name server on it that knows `names` and nothing else, as Docker's does."""
     quietly("ip", "link", "delete", BRIDGE)
     run("ip", "link", "add", BRIDGE, "type", "bridge")
-    for address in (HOST, *own):
-        run("ip", "address", "add", f"{address}/24", "dev", BRIDGE)
+    run("ip", "address", "add", f"{HOST}/24", "dev", BRIDGE)
     run("ip", "link", "set", BRIDGE, "up")
     (WORK / "resolv.conf").write_text(f"nameserver {HOST}\n")
     records = [f"--host-record={name},{address}" for name, address in names.items()]
@@ -74,6 +74,8 @@ def network(names: Mapping[str, str], own: Sequence[str] = ()) -> Iterator[None]
         stderr=subprocess.DEVNULL,
     )
     try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            raise Failed(f"dnsmasq ended with {server.wait(0.5)}: is {HOST}:53 taken?")
         yield
     finally:
         server.terminate()
@@ -185,11 +187,10 @@ def as_user(service: Service, root: Path) -> list[str]:
 def running(service: Service, image: str, address: str) -> Iterator[Container]:
     """The service in its image, until the block ends."""
     made = buildah("from", image)
-    namespace = f"pdual-{service.name}"
     log = WORK / f"{service.name}.log"
     try:
         root = Path(buildah("mount", made))
-        join_network(namespace, address)
+        namespace = join_network(service.name, address)
         limits = Limits(service.name, service.memory_bytes, service.pids)
         # Into the limits first: what it starts is bound by them too.
         enter = ["sh", "-c", f'{limits.join} exec "$@"', "sh", "ip", "netns", "exec", namespace]
@@ -208,21 +209,50 @@ def running(service: Service, image: str, address: str) -> Iterator[Container]:
             container.stop()
             limits.lift()
     finally:
-        quietly("ip", "netns", "delete", namespace)
+        leave_network(service.name)
         buildah("umount", made)
         buildah("rm", made)
 
 
-def join_network(namespace: str, address: str) -> None:
-    """A network of the service's own, with one cable to the bridge."""
-    cable = f"pd{address.rsplit('.', 1)[1]}"
-    quietly("ip", "netns", "delete", namespace)
+def join_network(name: str, address: str) -> str:
+    """Give the name of a network of the service's own, with one cable to the bridge."""
+    namespace, cable = f"pdual-{name}", f"pd{address.rsplit('.', 1)[1]}"
+    leave_network(name)
     quietly("ip", "link", "delete", cable)
     run("ip", "netns", "add", namespace)
     run(*f"ip link add {cable} type veth peer name eth0 netns {namespace}".split())
     run(*f"ip link set {cable} master {BRIDGE} up".split())
     for command in ("link set lo up", "link set eth0 up", f"address add {address}/24 dev eth0"):
         run("ip", "-netns", namespace, *command.split())
+    return namespace
+
+
+def leave_network(name: str) -> None:
+    quietly("ip", "netns", "delete", f"pdual-{name}")
+
+
+@contextlib.contextmanager
+def listener(name: str, address: str, port: int) -> Iterator[socket.socket]:
+    """A socket of this process in the network of a service, in the place of which it answers."""
+    namespace = join_network(name, address)
+    made: list[socket.socket] = []
+
+    def listen() -> None:  # a thread of its own: only its network changes
+        with Path(f"/run/netns/{namespace}").open() as file:
+            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+        made.append(socket.create_server((address, port)))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    if not made:
+        raise Failed(f"nothing can listen in the place of {name}")
+    try:
+        with made[0]:
+            yield made[0]
+    finally:
+        leave_network(name)
 
 
 def mounts(service: Service, root: Path) -> list[str]:

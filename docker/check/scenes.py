@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from docker.check.containers import ADDRESSES, VOLUMES, Container, network, running
+from docker.check.containers import ADDRESSES, VOLUMES, Container, listener, network, running
 from docker.check.images import Failed, configuration
 from docker.check.services import Service, compose, service
 from tests.fake_engine import FakeEngine
@@ -47,17 +47,14 @@ class Scene:
         return f"http://{self.addresses[name]}:{port}"
 
     @contextlib.contextmanager
-    def up(self, names: Sequence[str], fakes: Sequence[FakeEngine] = ()) -> Iterator[None]:
-        """The services `names`, in this order; each of `fakes` has an address of the scene's."""
-        known = {name: self.addresses[name] for name in names}
-        own = {name: at for name, at in self.addresses.items() if at in {f.host for f in fakes}}
-        with network({**known, **own}, list(own.values())), contextlib.ExitStack() as end:
-            for fake in fakes:
-                fake.start()
-                end.callback(fake.stop)
+    def up(self, names: Sequence[str], fakes: Sequence[str] = ()) -> Iterator[list[FakeEngine]]:
+        """The services `names`, in this order, and fake engines in the place of `fakes`."""
+        known = {name: self.addresses[name] for name in (*names, *fakes)}
+        with network(known), contextlib.ExitStack() as end:
+            engines = [self._fake(name, end) for name in fakes]
             for name in names:
                 one = self._service(name)
-                missing = set(one.needs) - self.containers.keys() - own.keys()
+                missing = set(one.needs) - self.containers.keys() - set(fakes)
                 if missing:
                     raise Failed(f"{name} needs {missing}, which this scene has not started")
                 begun = time.monotonic()
@@ -67,11 +64,18 @@ class Scene:
                 self.containers[name] = container
                 became = "healthy" if one.health else "started"
                 self._say(f"{name} is {became} after {time.monotonic() - begun:.0f} s")
-            yield
+            yield engines
             self._say(self._measures())
             for name in reversed(names):
                 seconds = self.containers[name].stop()
                 self._say(f"{name} ended {seconds:.1f} s after SIGTERM")
+
+    def _fake(self, name: str, end: contextlib.ExitStack) -> FakeEngine:
+        place = listener(name, self.addresses[name], ENGINE_PORT)
+        engine = FakeEngine(listener=end.enter_context(place))
+        engine.start()
+        end.callback(engine.stop)
+        return engine
 
     def _service(self, name: str) -> Service:
         image = STANDS_FOR.get(name) or configuration(self._images[name])
@@ -89,7 +93,7 @@ class Scene:
 def gateway(images: Mapping[str, str], say: Say) -> None:
     """The gateway's image over a fake engine, in a minute."""
     scene = Scene(compose(BASE), images, say)
-    with scene.up(["redis", "gateway"], [FakeEngine(ENGINE_PORT, scene.addresses["engine"])]):
+    with scene.up(["redis", "gateway"], ["engine"]):
         url = scene.url("gateway", GATEWAY_PORT)
         put_persona(url, "ada", "Ada is vegan.")
         reply = served(chat(url, "What should I cook?", user="ada"))
@@ -130,8 +134,7 @@ def scale(images: Mapping[str, str], say: Say) -> None:
     """docker/scale.yml and docker/public.yml over it: router, two engines (fakes), secrets."""
     said = compose(BASE, "docker/scale.yml", "docker/public.yml", values=SECRETS)
     scene = Scene(said, images, say)
-    engines = [FakeEngine(ENGINE_PORT, scene.addresses[name]) for name in ("engine", "engine-2")]
-    with scene.up(["redis", "router", "gateway", "prometheus"], engines):
+    with scene.up(["redis", "router", "gateway", "prometheus"], ["engine", "engine-2"]) as engines:
         url = scene.url("gateway", GATEWAY_PORT)
         expect(chat(url, "Hello").status == 401, "without a key nobody is served")
         made = scene.containers["gateway"].execute("personadual", "key", "create", "web")
