@@ -19,6 +19,11 @@ from docker.grafana.panels import (
 )
 
 LOOKUPS = "personadual_persona_lookups_total"
+HIT_RATE = Series(
+    f'sum(rate({LOOKUPS}{{outcome="cached"}}[$__rate_interval]))'
+    f" / sum(rate({LOOKUPS}[$__rate_interval]))",
+    "cached",
+)
 
 ROWS: Panels = {
     "Now": [
@@ -32,11 +37,7 @@ ROWS: Panels = {
             "Hit rate",
             "Lookups that the gateways' own cache answered.",
             SHARE,
-            Series(
-                f'sum(rate({LOOKUPS}{{outcome="cached"}}[$__rate_interval]))'
-                f" / sum(rate({LOOKUPS}[$__rate_interval]))",
-                "cached",
-            ),
+            HIT_RATE,
         ),
         number(
             "Unavailable",
@@ -65,11 +66,7 @@ ROWS: Panels = {
             "Hit rate",
             "Lookups that the gateways' own cache answered.",
             SHARE,
-            Series(
-                f'sum(rate({LOOKUPS}{{outcome="cached"}}[$__rate_interval]))'
-                f" / sum(rate({LOOKUPS}[$__rate_interval]))",
-                "cached",
-            ),
+            HIT_RATE,
         ),
         graph(
             "Latency",
