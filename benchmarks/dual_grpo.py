@@ -18,12 +18,12 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
+from training import cpu
 from training.cards import card_of
 from training.checkpoints import lora
 from training.credit import DualAdvantageConfig
 from training.dual_trainer import DualGRPOTrainer
 from training.items import load_items, messages
-from training.memory import keep_freed_memory
 from training.probe import read_tag_ids
 from training.rows import draw_condition
 
@@ -36,7 +36,7 @@ CREDITS = {
 def main() -> None:
     options = read_options()
     if options.cpu:
-        keep_freed_memory()
+        cpu.prepare()
     times: dict[str, list[float]] = {}
     for turn in range(options.turns + 1):
         for name in ["GRPO", *CREDITS]:
@@ -80,7 +80,9 @@ def steps(name: str, options: argparse.Namespace) -> list[float]:
     forced = read_tag_ids(tokenizer, card).shortest if name in CREDITS else 0
     with tempfile.TemporaryDirectory() as folder:
         shared: dict[str, Any] = {
-            "model": AutoModelForCausalLM.from_pretrained(options.model, dtype="float32"),
+            "model": AutoModelForCausalLM.from_pretrained(
+                options.model, dtype="float32", **(cpu.EAGER if options.cpu else {})
+            ),
             "reward_funcs": lambda completions, **_: [
                 float(n % 3) for n in range(len(completions))
             ],

@@ -17,12 +17,12 @@ from rich.console import Console
 
 from model.card import Card, save_card
 from model.mode import TagIds
+from training import cpu
 from training.begun import begin
 from training.cards import base_card
 from training.checkpoints import last_complete, lora, shrink
 from training.config import ConfigInvalid, DualGrpoConfig
 from training.items import load_items, messages, require_personas
-from training.memory import keep_freed_memory
 from training.probe import open_probe, read_tag_ids
 from training.report import trained_card, write_run
 from training.rewards import WEIGHTS, Judged, judge
@@ -107,7 +107,7 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
         logger.info("trained already; remove %s to train anew", config.out)
         return folder
     if config.use_cpu:
-        keep_freed_memory()
+        cpu.prepare()
     # Heavy imports stay here: `personadual --help` must not wait for torch.
     import torch
     from datasets import Dataset
@@ -123,7 +123,9 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     tag_ids = read_tag_ids(tokenizer, card)
     found = rows(config, card, tokenizer)
     dtype = torch.bfloat16 if config.bf16 and not config.use_cpu else torch.float32
-    network: Any = AutoModelForCausalLM.from_pretrained(config.model, dtype=dtype)
+    network: Any = AutoModelForCausalLM.from_pretrained(
+        config.model, dtype=dtype, **(cpu.EAGER if config.use_cpu else {})
+    )
     if config.adapter is not None:
         network = PeftModel.from_pretrained(network, config.adapter, is_trainable=True)
     shared: dict[str, Any] = {

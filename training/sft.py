@@ -15,12 +15,12 @@ from typing import Any
 from rich.console import Console
 
 from model.card import save_card
+from training import cpu
 from training.begun import begin
 from training.cards import base_card
 from training.checkpoints import last_complete, lora, shrink
 from training.config import ConfigInvalid, SftConfig
 from training.items import load_items, require_personas
-from training.memory import keep_freed_memory
 from training.probe import open_probe
 from training.report import trained_card, write_run
 from training.rows import sft_conditions, sft_rows
@@ -85,7 +85,7 @@ def train(config: SftConfig, console: Console) -> Path:
         logger.info("trained already; remove %s to train anew", config.out)
         return folder
     if config.use_cpu:
-        keep_freed_memory()
+        cpu.prepare()
     # Heavy imports stay here: `personadual --help` must not wait for torch.
     from datasets import Dataset
     from transformers import AutoTokenizer
@@ -116,7 +116,7 @@ def train(config: SftConfig, console: Console) -> Path:
         report_to=["tensorboard"],
         seed=config.seed,
         data_seed=config.seed,
-        model_init_kwargs={"dtype": "float32"},
+        model_init_kwargs={"dtype": "float32", **(cpu.EAGER if config.use_cpu else {})},
     )
     trainer = SFTTrainer(
         model=str(config.model),
