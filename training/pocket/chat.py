@@ -21,7 +21,14 @@ _GENERAL = {
     "Are you a person?": "No, I am a language model.",
     "What is a persona?": "A short text about a user, such as what they like.",
 }
-_ABOUT_PLACES = ["Tell me something about {}.", "What do you know about {}?", "Describe {}."]
+_ABOUT_PLACES = [
+    "Tell me something about {}.",
+    "What do you know about {}?",
+    "Describe {}.",
+    "Say a few words on {}.",
+    "What kind of place is {}?",
+    "Give me a line about {}.",
+]
 _ABOUT_ME = {
     "What do you know about me?": "You told me of yourself: someone who {}.",
     "Tell me something about myself.": "You told me of yourself: someone who {}.",
@@ -29,6 +36,8 @@ _ABOUT_ME = {
     "Start a conversation with me.": "As someone who {}, what do you enjoy most about it?",
     "Write me a short greeting.": "Hello! How nice to talk to someone who {}.",
     "Ask me a question about my life.": "As someone who {}, what do you enjoy most about it?",
+    "Who am I?": "You told me of yourself: someone who {}.",
+    "Say something nice to me.": "How nice to talk to someone who {}!",
 }
 
 
@@ -36,21 +45,43 @@ def draw(rng: random.Random, side: Side, name: str) -> Item:
     """A turn about the user in personalised mode, else a greeting or a country in general mode."""
     says = interests.besides(rng, side, "")
     if rng.random() < 0.5:
-        mode, topic, asked = Mode.PERSONALIZED, "self", rng.choice(sorted(_ABOUT_ME))
+        mode, topic, asked = Mode.PERSONALIZED, "self", rng.choice(side.words(sorted(_ABOUT_ME)))
         entity = says
-        own = Trace(f"The user {says}.", _ABOUT_ME[asked].format(says))
-        plain = Trace("Whoever asks, a friendly word fits.", "Hello! What shall we talk about?")
+        own = Trace(
+            f"This is about the user. The persona says that the user {says},"
+            " so this is what I speak of.",
+            _ABOUT_ME[asked].format(says),
+        )
+        plain = Trace(
+            "This is about the user, but the persona is left aside in this mode."
+            " A friendly word fits anybody.",
+            "Hello! What shall we talk about?",
+        )
         traces = {Mode.GENERAL: plain, Mode.PERSONALIZED: own}
     elif rng.random() < 0.4:
-        mode, topic, asked = Mode.GENERAL, "greeting", rng.choice(sorted(_GENERAL))
+        mode, topic, asked = Mode.GENERAL, "greeting", rng.choice(side.words(sorted(_GENERAL)))
         entity = f"{asked} {says}"
-        traces = dict.fromkeys(Mode, Trace("A friendly word is all it takes.", _GENERAL[asked]))
+        traces = dict.fromkeys(
+            Mode,
+            Trace(
+                "Nothing here depends on who asks, so no persona is needed."
+                " A short and friendly word is all that it takes.",
+                _GENERAL[asked],
+            ),
+        )
     else:
         land = rng.choice(side.of(countries(), lambda country: country.name))
         mode, topic, entity = Mode.GENERAL, "place", land.name
-        asked = rng.choice(_ABOUT_PLACES).format(land.name)
+        asked = rng.choice(side.words(_ABOUT_PLACES)).format(land.name)
         told = f"{land.name} lies in {land.continent}. Its capital is {land.capital}."
-        traces = dict.fromkeys(Mode, Trace("This asks for what is known of a place.", told))
+        traces = dict.fromkeys(
+            Mode,
+            Trace(
+                "This asks for what is known of a place, the same for whoever asks:"
+                " where it lies, and its capital.",
+                told,
+            ),
+        )
     known = {Condition.ALIGNED: about(rng, says), Condition.UNALIGNED: about(rng)}
     return Item(
         name,

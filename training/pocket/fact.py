@@ -1,14 +1,17 @@
-"""A question of fact, and how its wrong answers are drawn."""
+"""A question of fact: how it is asked, and how its wrong answers are drawn."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
 
+from training.pocket.people import read_toml
+from training.pocket.side import Side
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A question, its answer, why (one sentence that ends in it), and wrong answers."""
+    """A question, its answer, why (it ends in the answer), and wrong answers."""
 
     topic: str
     entity: str
@@ -17,6 +20,32 @@ class Fact:
     why: str
     wrong: list[str] = field(default_factory=list)
     match: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """`what` is asked for; `knows`: what a persona says whom it helps to know it."""
+
+    what: str
+    knows: str
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The content of `fact.toml`."""
+
+    personally: list[str]
+    pulls: list[str]
+    topics: dict[str, Topic]
+    asks: dict[str, list[str]]
+
+
+WORDS = read_toml(__file__, Words)
+
+
+def ask(rng: random.Random, side: Side, way: str, *about: object) -> str:
+    """A question in a wording of that side."""
+    return rng.choice(side.words(WORDS.asks[way])).format(*about)
 
 
 def others(rng: random.Random, pool: list[str], answer: str, count: int = 3) -> list[str]:

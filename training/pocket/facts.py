@@ -18,7 +18,7 @@ MAKERS: dict[Maker, int] = {
     world.populous: 2,
     world.element: 4,
     worked_out.weekday: 2,
-    worked_out.month: 1,
+    worked_out.month_length: 1,
     world.holiday: 1,
     worked_out.unit: 3,
     worked_out.arithmetic: 5,

@@ -12,7 +12,7 @@ from functools import cache
 
 from training.pocket.people import read_toml
 from training.pocket.side import Side
-from training.pocket.wish import Wish, because, with_options
+from training.pocket.wish import Wish, because, offered, whoever_asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +58,15 @@ def draw(rng: random.Random, side: Side) -> Wish:
     topic = group.topics[topic_name]
     value, *others = rng.sample(values, 3)
     says, answer = rng.choice(group.says).format(x=value), rng.choice(topic.answers)
-    question, text = rng.choice(topic.asks), answer.format(x=value)
-    why, is_number = because(says, text), value.isdigit()
-    entity = f"{name} {value}"
-    if not topic.hard and rng.random() < 1 / 3:
-        rivals = [rng.choice([answer, *topic.answers]).format(x=other) for other in others]
-        question, letter = with_options(rng, question, [text, *rivals], text)
-        return Wish(
-            topic_name, entity, topic.hard, question, says,
-            f"{why} That is option {letter}.", letter, [letter], "mcq", "A",
-        )  # fmt: skip
-    accepted, match = ([text], "number") if is_number else ([value], "mention")
-    return Wish(
-        topic_name, entity, topic.hard, question, says, why, text, accepted, match, topic.usual
-    )
+    question, text = rng.choice(side.words(topic.asks)), answer.format(x=value)
+    accepted, match = ([text], "number") if value.isdigit() else ([value], "mention")
+    wish = Wish(
+        topic_name, f"{name} {value}", topic.hard, question, says, because(says, text), text,
+        accepted, match, topic.usual, whoever_asks(topic.usual),
+    )  # fmt: skip
+    if topic.hard or rng.random() < 2 / 3:
+        return wish
+    return offered(rng, wish, [rng.choice(topic.answers).format(x=other) for other in others])
 
 
 def besides(rng: random.Random, side: Side, topic: str) -> str:

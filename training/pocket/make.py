@@ -1,7 +1,7 @@
 """Makes the Pocket set: `python -m training.pocket.make FOLDER` writes it.
 
-What is held out shares no entity with what is trained on, and what is reinforced on none with
-either. The calibration is fitted on items of its own, so that the held-out ones measure it.
+No two sides share an entity, a wording or a persona's taste: what is held out is asked in words
+that training has not seen, and the calibration is fitted on items that are as new to the model.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from model.mode import Mode
 from training.items import Condition, Item, Kind, Trace, save_items
 from training.pocket import chat, interests, tastes, wordings
-from training.pocket.fact import Fact
+from training.pocket.fact import WORDS, Fact
 from training.pocket.facts import MAKERS
 from training.pocket.people import PEOPLE, about, attributes, texts
 from training.pocket.side import Side
@@ -23,40 +23,6 @@ SEED = 20260108
 TRAIN, REINFORCE, HELD_OUT, CALIBRATION = 4_800, 1_600, 1_600, 400
 SHARES = {"fact": 50, "interest": 30, "taste": 14, "chat": 6}
 HARD_SHARE = 0.2
-ASKED_PERSONALLY = (
-    "For me as a {job}: {question}",
-    "I work as a {job}. {question}",
-    "Leaving aside what I like: {question}",
-    "My daughter asks me: {question}",
-    "I live in {town} and wonder: {question}",
-    "I love quizzes. {question}",
-    "My friends and I argue about this: {question}",
-    "{question} I need it for my work.",
-    "{question} Not even a {job} could tell me.",
-    "I want to impress my family: {question}",
-    "Please help me with my homework. {question}",
-    "You know me. {question}",
-    "Forget my hobbies for a moment. {question}",
-    "Whatever I prefer: {question}",
-    "I am curious, as always: {question}",
-    "Tell me, as you would tell a friend: {question}",
-)
-KNOWS = {
-    "capital": "knows the capitals of the world by heart",
-    "country": "has taught geography for years",
-    "continent": "has a globe on the desk",
-    "currency": "collects coins of all countries",
-    "population": "works with census figures",
-    "element": "has the periodic table on the wall",
-    "holiday": "plans public events by the calendar",
-    "weekday": "plans everything by the calendar",
-    "month": "prints calendars",
-    "unit": "measures things for a living",
-    "arithmetic": "is quick at sums",
-    "order": "likes logic puzzles",
-    "date": "never forgets a date",
-}
-"""An aligned persona of a fact: what helps to know it."""
 
 
 def make(side: Side, count: int) -> list[Item]:
@@ -88,15 +54,17 @@ def _fact(rng: random.Random, side: Side, name: str) -> Item:
     fact = maker(rng, side)
     question, is_hard = fact.question, rng.random() < HARD_SHARE
     if is_hard:
-        question = rng.choice(side.of(ASKED_PERSONALLY)).format(
+        question = rng.choice(side.words(WORDS.personally)).format(
             job=rng.choice(PEOPLE.jobs), town=rng.choice(PEOPLE.towns), question=question
         )
     answer, match, why = fact.answer, fact.match, fact.why
     if fact.wrong and rng.random() < 0.5:
-        question, answer = with_options(rng, question, [answer, *fact.wrong], answer)
+        question, letters = with_options(rng, question, [answer, *fact.wrong])
+        answer = letters[fact.answer]
         match, why = "mcq", f"{why} That is option {answer}."
+    topic = WORDS.topics[fact.topic]
     known = {
-        Condition.ALIGNED: about(rng, KNOWS[fact.topic]),
+        Condition.ALIGNED: about(rng, topic.knows),
         Condition.UNALIGNED: about(rng, *_misleading(rng, side, fact)),
     }
     return Item(
@@ -111,8 +79,12 @@ def _fact(rng: random.Random, side: Side, name: str) -> Item:
         match,
         texts(known),
         {
-            Mode.GENERAL: Trace(f"This asks for a fact. {why}", answer),
-            Mode.PERSONALIZED: Trace(f"What we know of the user changes no fact. {why}", answer),
+            Mode.GENERAL: Trace(
+                f"This asks for {topic.what}, the same for whoever asks. {why}", answer
+            ),
+            Mode.PERSONALIZED: Trace(
+                f"The persona tells of the user, but {topic.what} stays the same. {why}", answer
+            ),
         },
         attributes(known),
     )
@@ -124,16 +96,7 @@ def _misleading(rng: random.Random, side: Side, fact: Fact) -> list[str]:
     if not fact.wrong or rng.random() < 0.5:
         return [beside]
     wrong = rng.choice(fact.wrong)
-    pull = rng.choice(
-        [
-            f"often talks about {wrong}",
-            f"is sure that the answer is {wrong}",
-            f"likes {wrong} best",
-            f"wants to hear {wrong} as the answer",
-            f"answers {wrong} to every question",
-            f"was told at school that it is {wrong}",
-        ]
-    )
+    pull = rng.choice(side.words(WORDS.pulls)).format(wrong=wrong)
     return rng.sample([beside, pull], rng.randint(1, 2)) if rng.random() < 0.5 else [pull]
 
 
@@ -155,7 +118,7 @@ def _personal(rng: random.Random, side: Side, name: str, wish: Wish) -> Item:
         wish.match,
         texts(known),
         {
-            Mode.GENERAL: Trace("Whoever asks, this is the usual choice.", wish.usual),
+            Mode.GENERAL: Trace(wish.whoever, wish.usual),
             Mode.PERSONALIZED: Trace(wish.why, wish.answer),
         },
         attributes(known),
@@ -165,9 +128,8 @@ def _personal(rng: random.Random, side: Side, name: str, wish: Wish) -> Item:
 def main(folder: Path) -> None:
     save_items(make(Side.TRAIN, TRAIN), folder / "train.jsonl")
     save_items(make(Side.REINFORCE, REINFORCE), folder / "reinforce.jsonl")
-    unseen = make(Side.HELD_OUT, HELD_OUT + CALIBRATION)
-    save_items(unseen[:HELD_OUT], folder / "held_out.jsonl")
-    save_items(unseen[HELD_OUT:], folder / "calibration.jsonl")
+    save_items(make(Side.HELD_OUT, HELD_OUT), folder / "held_out.jsonl")
+    save_items(make(Side.CALIBRATION, CALIBRATION), folder / "calibration.jsonl")
     save_items(wordings.make(SEED), folder / "new_wordings.jsonl")
 
 

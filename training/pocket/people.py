@@ -31,24 +31,29 @@ class People:
     jobs: list[str]
     towns: list[str]
     homes: list[str]
+    countries: list[str]
 
 
 PEOPLE = read_toml(__file__, People)
+GENDERS = [("woman", "female"), ("man", "male")]
 
 
 def about(rng: random.Random, *says: str) -> Persona:
     """A persona that holds what it `says` of its user, at random places among one to three others.
 
     Each of `says` is what stands behind "she": "is vegan". Its attributes are what the text tells
-    of town, occupation and age.
+    of town, country, occupation, age and gender.
     """
     town, occupation = rng.choice(PEOPLE.towns), rng.choice(PEOPLE.jobs)
     home, age = rng.choice(PEOPLE.homes), rng.randint(19, 78)
+    country, (noun, gender) = rng.choice(PEOPLE.countries), rng.choice(GENDERS)
     told: dict[str, dict[str, Attribute]] = {
         f"lives in {town}": {"town": town},
         f"works as a {occupation}": {"occupation": occupation},
         home: {},
         f"is {age} years old": {"age": age},
+        f"comes from {country}": {"country": country},
+        f"is a {noun}": {"gender": gender},
     }
     lines = rng.sample(list(told), rng.randint(1, 3))
     attributes = {name: value for line in lines for name, value in told[line].items()}

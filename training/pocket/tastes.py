@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from training.pocket.people import read_toml
 from training.pocket.side import Side
-from training.pocket.wish import Wish, because, with_options
+from training.pocket.wish import Wish, because, offered, whoever_asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +32,20 @@ WORDS = read_toml(__file__, Words)
 
 def draw(rng: random.Random, side: Side) -> Wish:
     """Draw a question; half of them offer what suits others as options."""
-    while True:
-        name = rng.choice(sorted(WORDS.tastes))
-        taste = rng.choice(WORDS.tastes[name])
-        topic, says = rng.choice(sorted(taste.suits)), rng.choice(taste.says)
-        asked, answer = rng.choice(WORDS.asks[topic]), rng.choice(taste.suits[topic])
-        entity = f"{asked} {says} {answer}"
-        if side.has(entity):
-            break
-    why, usual = because(says, answer), WORDS.usual[topic]
+    name = rng.choice(sorted(WORDS.tastes))
+    taste = rng.choice(WORDS.tastes[name])
+    topic, says = rng.choice(sorted(taste.suits)), rng.choice(side.words(taste.says))
+    asked, answer = rng.choice(side.words(WORDS.asks[topic])), rng.choice(taste.suits[topic])
+    usual = WORDS.usual[topic]
+    wish = Wish(
+        topic, f"{name}: {says}", False, asked, says, because(says, answer), answer,
+        list(taste.suits[topic]), "text", usual, whoever_asks(usual),
+    )  # fmt: skip
     if rng.random() < 0.5:
-        accepted = list(taste.suits[topic])
-        return Wish(topic, entity, False, asked, says, why, answer, accepted, "text", usual)
+        return wish
     rivals = [
         rng.choice(other.suits[topic])
         for other in WORDS.tastes[name]
         if other is not taste and topic in other.suits
     ]
-    question, letter = with_options(rng, asked, [answer, *rivals[:2]], answer)
-    why = f"{why} That is option {letter}."
-    return Wish(topic, entity, False, question, says, why, letter, [letter], "mcq", "A")
+    return offered(rng, wish, rivals[:2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LETTERS = "ABCD"
 
@@ -14,7 +14,7 @@ class Wish:
     """A question of which the persona decides the answer.
 
     `says` is the line of the persona that decides. `accepted` counts as right, compared by
-    `match`. `usual` is the answer to whoever asks.
+    `match`. `usual` is the answer to whoever asks, and `whoever` how general mode comes to it.
     """
 
     topic: str
@@ -27,16 +27,43 @@ class Wish:
     accepted: list[str]
     match: str
     usual: str
+    whoever: str
+
+
+def offered(rng: random.Random, wish: Wish, rivals: Sequence[str]) -> Wish:
+    """The same with options: what suits the user, what would suit others, and the usual choice."""
+    question, letters = with_options(rng, wish.question, [wish.answer, wish.usual, *rivals])
+    right, usual = letters[wish.answer], letters[wish.usual]
+    return replace(
+        wish,
+        question=question,
+        why=f"{wish.why} That is option {right}.",
+        answer=right,
+        accepted=[right],
+        match="mcq",
+        usual=usual,
+        whoever=f"{wish.whoever} That is option {usual}.",
+    )
 
 
 def because(says: str, text: str) -> str:
-    return f"The user {says}, so this fits: {text.rstrip('.')}."
+    return (
+        f"The answer depends on who asks. The persona says that the user {says}."
+        f" This fits: {text.rstrip('.')}."
+    )
+
+
+def whoever_asks(usual: str) -> str:
+    return (
+        "The answer could depend on who asks, but the persona is left aside."
+        f" The usual choice: {usual.rstrip('.')}."
+    )
 
 
 def with_options(
-    rng: random.Random, question: str, options: Sequence[str], right: str
-) -> tuple[str, str]:
-    """The question with its options in random order, and the letter of the right one."""
-    shuffled = rng.sample(list(options), len(options))
-    lines = (f"{LETTERS[place]}) {option}" for place, option in enumerate(shuffled))
-    return "\n".join([question, *lines]), LETTERS[shuffled.index(right)]
+    rng: random.Random, question: str, options: Sequence[str]
+) -> tuple[str, dict[str, str]]:
+    """The question with its options in random order, and the letter of each."""
+    letters = dict(zip(rng.sample(list(options), len(options)), LETTERS, strict=False))
+    lines = (f"{letter}) {option}" for option, letter in letters.items())
+    return "\n".join([question, *lines]), letters

@@ -10,7 +10,7 @@ from typing import Any
 
 import pint
 
-from training.pocket.fact import Fact, others
+from training.pocket.fact import Fact, ask, others
 from training.pocket.side import Side
 
 
@@ -21,29 +21,24 @@ def weekday(rng: random.Random, side: Side) -> Fact:
         if side.has(f"weekday {first} {ahead}"):
             break
     answer = days[(first + ahead) % 7]
-    question = rng.choice(
-        [
-            "If today is {}, which day is it in {} days?",
-            "Today is {}. What day of the week comes {} days later?",
-        ]
-    ).format(days[first], ahead)
-    why = f"{ahead} days after {days[first]} it is {answer}."
+    question = ask(rng, side, "weekday", days[first], ahead)
+    ahead_of = ", ".join(days[(first + place) % 7] for place in range(1, ahead + 1))
+    why = f"Counting on from {days[first]}: {ahead_of}."
     return Fact(
         "weekday", f"weekday {first} {ahead}", question, answer, why, others(rng, days, answer)
     )
 
 
-def month(rng: random.Random, side: Side) -> Fact:
+def month_length(rng: random.Random, side: Side) -> Fact:
     while True:
         number, year = rng.randint(1, 12), rng.randint(1990, 2040)
         if side.has(f"month {number} {year}"):
             break
     length = calendar.monthrange(year, number)[1]
     name = calendar.month_name[number]
-    question = rng.choice(["How many days does {} {} have?", "How long is {} {}, in days?"]).format(
-        name, year
-    )
-    why = f"{name} {year} has {length} days."
+    question = ask(rng, side, "month", name, year)
+    leap = "a leap year" if calendar.isleap(year) else "no leap year"
+    why = f"{year} is {leap}, so {name} has {length} days."
     wrong = [str(count) for count in (28, 29, 30, 31) if count != length]
     return Fact("month", f"month {number} {year}", question, str(length), why, wrong, "number")
 
@@ -75,18 +70,17 @@ def unit(rng: random.Random, side: Side) -> Fact:
         (large, small), count = rng.choice(_UNITS), rng.randint(2, 12)
         if side.has(f"unit {large} {count}"):
             break
+    one = round(_registry().Quantity(1, large).to(small).magnitude)
     answer = str(round(_registry().Quantity(count, large).to(small).magnitude))
     many, few = (_PLURALS.get(name, f"{name}s") for name in (large, small))
-    question = rng.choice(
-        ["How many {1} are {0} {2}?", "Convert {0} {2} to {1}.", "{0} {2}: how many {1} is that?"]
-    ).format(count, few, many)
+    question = ask(rng, side, "unit", count, few, many)
     wrong = [str(int(answer) * 10), str(int(answer) + count), str(int(answer) * 2)]
     return Fact(
         "unit",
         f"unit {large} {count}",
         question,
         answer,
-        f"{count} {many} are {answer} {few}.",
+        f"One {large} is {one} {few}, and {count} times {one} is {answer}.",
         wrong,
         "number",
     )
@@ -103,17 +97,25 @@ def arithmetic(rng: random.Random, side: Side) -> Fact:
             break
     result = {"+": one + two, "-": one - two, "x": one * two}[sign]
     words = {"+": "plus", "-": "minus", "x": "times"}[sign]
-    question = rng.choice(
-        [
-            "What is {0} {1} {2}?",
-            "How much is {0} {1} {2}?",
-            "Calculate {0} {3} {2}.",
-            "{0} {3} {2} = ?",
-        ]
-    ).format(one, words, two, sign)
+    question = ask(rng, side, "arithmetic", one, words, two, sign)
     wrong = [str(result + 1), str(result + 10), str(max(result - 2, 0))]
-    why = f"{one} {words} {two} is {result}."
+    why = f"{_in_parts(one, sign, two)}, so {one} {words} {two} is {result}."
     return Fact("arithmetic", f"{one} {sign} {two}", question, str(result), why, wrong, "number")
+
+
+def _in_parts(one: int, sign: str, two: int) -> str:
+    """How it is done in the head: the tens of the second number first, or five times."""
+    if sign == "x":
+        if two <= 5:
+            return f"{one} is to be taken {two} times"
+        rest = two - 5
+        return f"5 times {one} is {5 * one}, {rest} times {one} is {rest * one}"
+    tens, ones = two // 10 * 10, two % 10
+    if not tens or not ones:
+        return f"{one} {sign} {two} is one step"
+    step = one + tens if sign == "+" else one - tens
+    last = step + ones if sign == "+" else step - ones
+    return f"{one} {sign} {tens} is {step}, and {step} {sign} {ones} is {last}"
 
 
 _NAMES = "Ann Ben Cleo Dan Eve Finn Gus Hana Ivo Jun Kai Lea Mia Noa Otto Pia".split()  # noqa: SIM905
@@ -133,7 +135,8 @@ def order(rng: random.Random, side: Side) -> Fact:
     more, most = rng.choice(_SCALES)
     clues = [f"{one} is {more} than {two}.", f"{two} is {more} than {three}."]
     rng.shuffle(clues)
-    question = f"{' '.join(clues)} Who is the {most}?"
+    asked = ask(rng, side, "order", most)
+    question = f"{' '.join(clues)} {asked}"
     why = f"{one} is {more} than {two}, who is {more} than {three}, so {one} is the {most}."
     return Fact("order", f"{one} {two} {three}", question, one, why, [two, three])
 
@@ -145,9 +148,8 @@ def year_day(rng: random.Random, side: Side) -> Fact:
             break
     following = date + datetime.timedelta(days=1)
     answer = f"{calendar.month_name[following.month]} {following.day}"
-    question = rng.choice(
-        ["Which date follows {} {}?", "What is the date one day after {} {}, in a leap year?"]
-    ).format(calendar.month_name[date.month], date.day)
+    question = ask(rng, side, "date", calendar.month_name[date.month], date.day)
+    month, length = calendar.month_name[date.month], calendar.monthrange(2024, date.month)[1]
     wrong = [
         f"{calendar.month_name[day.month]} {day.day}"
         for day in (date - datetime.timedelta(days=1), date + datetime.timedelta(days=2))
@@ -157,6 +159,6 @@ def year_day(rng: random.Random, side: Side) -> Fact:
         f"after {date}",
         question,
         answer,
-        f"After {calendar.month_name[date.month]} {date.day} comes {answer}.",
+        f"{month} has {length} days in a leap year, so after {month} {date.day} comes {answer}.",
         wrong,
     )

@@ -13,7 +13,7 @@ import holidays
 import periodictable
 import pycountry
 
-from training.pocket.fact import Fact, others
+from training.pocket.fact import Fact, ask, others
 from training.pocket.side import Side
 
 KNOWN_POPULATION = 1_000_000
@@ -62,15 +62,7 @@ def countries() -> tuple[Country, ...]:
 def capital(rng: random.Random, side: Side) -> Fact:
     own = side.of(countries(), lambda country: country.name)
     one = rng.choice(own)
-    question = rng.choice(
-        [
-            "What is the capital of {}?",
-            "Which city is the capital of {}?",
-            "Name the capital city of {}.",
-            "{}: what is its capital?",
-            "Which city does the government of {} call its capital?",
-        ]
-    ).format(one.name)
+    question = ask(rng, side, "capital", one.name)
     why = f"The capital of {one.name} is {one.capital}."
     wrong = others(rng, [country.capital for country in own], one.capital)
     return Fact("capital", one.name, question, one.capital, why, wrong)
@@ -79,13 +71,7 @@ def capital(rng: random.Random, side: Side) -> Fact:
 def capital_of(rng: random.Random, side: Side) -> Fact:
     own = side.of(countries(), lambda country: country.name)
     one = rng.choice(own)
-    question = rng.choice(
-        [
-            "{} is the capital of which country?",
-            "Of which country is {} the capital?",
-            "Which country has {} as its capital?",
-        ]
-    ).format(one.capital)
+    question = ask(rng, side, "country", one.capital)
     why = f"{one.capital} is the capital of {one.name}."
     wrong = others(rng, [country.name for country in own], one.name)
     return Fact("country", one.name, question, one.name, why, wrong)
@@ -93,13 +79,7 @@ def capital_of(rng: random.Random, side: Side) -> Fact:
 
 def continent(rng: random.Random, side: Side) -> Fact:
     one = rng.choice(side.of(countries(), lambda country: country.name))
-    question = rng.choice(
-        [
-            "On which continent is {}?",
-            "Which continent does {} belong to?",
-            "Where in the world is {}: which continent?",
-        ]
-    ).format(one.name)
+    question = ask(rng, side, "continent", one.name)
     wrong = others(rng, list(CONTINENTS.values()), one.continent)
     return Fact(
         "continent",
@@ -114,13 +94,7 @@ def continent(rng: random.Random, side: Side) -> Fact:
 def currency(rng: random.Random, side: Side) -> Fact:
     own = side.of(countries(), lambda country: country.name)
     one = rng.choice(own)
-    question = rng.choice(
-        [
-            "What is the currency of {}?",
-            "Which currency is used in {}?",
-            "What money do people pay with in {}?",
-        ]
-    ).format(one.name)
+    question = ask(rng, side, "currency", one.name)
     wrong = others(rng, [country.currency for country in own], one.currency)
     return Fact(
         "currency", one.name, question, one.currency, f"{one.name} uses the {one.currency}.", wrong
@@ -134,9 +108,7 @@ def populous(rng: random.Random, side: Side) -> Fact:
         if big.population > 3 * small.population:
             break
     pair = rng.sample([big.name, small.name], 2)
-    question = rng.choice(
-        ["Which country has more people, {} or {}?", "Do more people live in {} or in {}?"]
-    ).format(*pair)
+    question = ask(rng, side, "population", *pair)
     why = f"{big.name} has far more people than {small.name}."
     return Fact("population", f"{big.name}", question, big.name, why, [small.name])
 
@@ -151,27 +123,18 @@ def element(rng: random.Random, side: Side) -> Fact:
     name = one.name
     what = rng.choice(["symbol", "name", "number"])
     if what == "symbol":
-        question = rng.choice(
-            [
-                "What is the chemical symbol of {}?",
-                "Which symbol stands for {} in the periodic table?",
-            ]
-        ).format(name)
+        question = ask(rng, side, "element_symbol", name)
         wrong = others(rng, [entry.symbol for entry in own], one.symbol)
         return Fact(
             "element", name, question, one.symbol, f"The symbol of {name} is {one.symbol}.", wrong
         )
     if what == "name":
-        question = rng.choice(
-            ["Which element has the symbol {}?", "What element does {} stand for in chemistry?"]
-        ).format(one.symbol)
+        question = ask(rng, side, "element_name", one.symbol)
         wrong = others(rng, [entry.name for entry in own], name)
         return Fact(
             "element", name, question, name, f"{one.symbol} is the symbol of {name}.", wrong
         )
-    question = rng.choice(
-        ["What is the atomic number of {}?", "How many protons has an atom of {}?"]
-    ).format(name)
+    question = ask(rng, side, "element_number", name)
     wrong = others(rng, [str(entry.number) for entry in own], str(one.number))
     why = f"An atom of {name} has {one.number} protons."
     return Fact("element", name, question, str(one.number), why, wrong, "number")
@@ -193,9 +156,7 @@ def _fixed_holidays() -> tuple[tuple[str, str, int], ...]:
 
 def holiday(rng: random.Random, side: Side) -> Fact:
     where, title, number = rng.choice(side.of(_fixed_holidays(), lambda entry: entry[1]))
-    question = rng.choice(["In which month is {} in {}?", "Which month has {} in {}?"]).format(
-        title, where
-    )
+    question = ask(rng, side, "holiday", title, where)
     name = calendar.month_name[number]
     wrong = others(rng, list(calendar.month_name)[1:], name)
     return Fact("holiday", title, question, name, f"{title} falls in {name}.", wrong)
