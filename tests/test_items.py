@@ -21,7 +21,7 @@ from training.items import (
     save_items,
     write_reply,
 )
-from training.pocket import wordings
+from training.pocket import fact, interests, tastes, wordings
 from training.pocket.make import CALIBRATION, HELD_OUT, REINFORCE, SEED, TRAIN, make
 from training.pocket.side import Side
 from training.rewards import matches
@@ -31,41 +31,86 @@ DATA = Path(__file__).parents[1] / "training" / "pocket" / "data"
 
 
 @pytest.fixture(scope="module")
-def train() -> list[Item]:
-    return load_items(DATA / "train.jsonl")
+def sides() -> dict[Side, list[Item]]:
+    return {side: load_items(DATA / f"{side.name.lower()}.jsonl") for side in Side}
 
 
 @pytest.fixture(scope="module")
-def reinforce() -> list[Item]:
-    return load_items(DATA / "reinforce.jsonl")
+def train(sides: dict[Side, list[Item]]) -> list[Item]:
+    return sides[Side.TRAIN]
 
 
 @pytest.fixture(scope="module")
-def held_out() -> list[Item]:
-    return load_items(DATA / "held_out.jsonl")
+def reinforce(sides: dict[Side, list[Item]]) -> list[Item]:
+    return sides[Side.REINFORCE]
 
 
-def test_the_committed_set_is_what_the_makers_make(
-    train: list[Item], reinforce: list[Item], held_out: list[Item]
-) -> None:
-    assert len(train) + len(reinforce) >= 6_000
-    assert len(held_out) >= 1_500
-    assert make(Side.TRAIN, TRAIN) == train
-    assert make(Side.REINFORCE, REINFORCE) == reinforce
-    unseen = make(Side.HELD_OUT, HELD_OUT + CALIBRATION)
-    assert unseen[:HELD_OUT] == held_out
-    assert unseen[HELD_OUT:] == load_items(DATA / "calibration.jsonl")
+@pytest.fixture(scope="module")
+def held_out(sides: dict[Side, list[Item]]) -> list[Item]:
+    return sides[Side.HELD_OUT]
 
 
-def test_the_sides_share_no_entity_and_no_question_of_fact(
-    train: list[Item], reinforce: list[Item], held_out: list[Item]
-) -> None:
-    for one, other in itertools.combinations((train, reinforce, held_out), 2):
+def test_the_committed_set_is_what_the_makers_make(sides: dict[Side, list[Item]]) -> None:
+    assert TRAIN + REINFORCE >= 6_000
+    assert HELD_OUT >= 1_500
+    counts = {
+        Side.TRAIN: TRAIN,
+        Side.REINFORCE: REINFORCE,
+        Side.CALIBRATION: CALIBRATION,
+        Side.HELD_OUT: HELD_OUT,
+    }
+    for side, count in counts.items():
+        assert make(side, count) == sides[side]
+
+
+def test_the_sides_share_no_entity_and_no_question(sides: dict[Side, list[Item]]) -> None:
+    """Facts are apart by what they are about, personal questions by their wording alone too: none
+    of another side stands before the options."""
+    for one, other in itertools.combinations(sides.values(), 2):
         assert not {item.entity for item in one} & {item.entity for item in other}
-        asked, also = (
-            {item.question for item in side if item.kind is Kind.OBJECTIVE} for side in (one, other)
-        )
-        assert not asked & also
+        for kind in (Kind.OBJECTIVE, Kind.PERSONALIZED):
+            asked, also = (
+                {item.question.split("\n")[0] for item in side if item.kind is kind}
+                for side in (one, other)
+            )
+            assert not asked & also
+
+
+def test_the_sides_share_no_wording() -> None:
+    lists = [
+        fact.WORDS.personally,
+        fact.WORDS.pulls,
+        *fact.WORDS.asks.values(),
+        *tastes.WORDS.asks.values(),
+        *(taste.says for group in tastes.WORDS.tastes.values() for taste in group),
+        *(t.asks for group in interests.WORDS.interests.values() for t in group.topics.values()),
+    ]
+    for wordings_of in lists:
+        parts = [words for side in Side for words in side.words(wordings_of)]
+        assert sorted(parts) == sorted(set(wordings_of))
+        assert len(Side.TRAIN.words(wordings_of)) >= 3
+
+
+def test_traces_are_short(sides: dict[Side, list[Item]], pocket: Path) -> None:
+    """20 to 60 tokens of reasoning."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(pocket)
+    texts = {t.reasoning for items in sides.values() for it in items for t in it.traces.values()}
+    lengths = [len(ids) for ids in tokenizer(sorted(texts))["input_ids"]]
+    assert min(lengths) >= 20
+    assert max(lengths) <= 60
+
+
+def test_the_usual_choice_stands_anywhere(train: list[Item]) -> None:
+    """Else general mode would learn a letter."""
+    letters = Counter(
+        item.traces[Mode.GENERAL].answer
+        for item in train
+        if item.kind is Kind.PERSONALIZED and item.match == "mcq"
+    )
+    assert set(letters) == set("ABCD")
+    assert min(letters.values()) > 0.2 * letters.total()
 
 
 def test_new_wordings_are_new(train: list[Item], reinforce: list[Item]) -> None:
@@ -91,7 +136,7 @@ def test_a_persona_reads_well_and_its_attributes_are_what_it_tells(train: list[I
             for name, value in item.attributes[condition].items():
                 assert str(value) in text
                 told[name] += 1
-    assert set(told) == {"age", "occupation", "town"}
+    assert set(told) == {"age", "country", "gender", "occupation", "town"}
     assert min(told.values()) > 1_000
 
 

@@ -35,7 +35,7 @@ class People:
 
 
 PEOPLE = read_toml(__file__, People)
-GENDERS = [("woman", "female"), ("man", "male")]
+GENDERS = ["woman", "man"]
 
 
 def about(rng: random.Random, *says: str) -> Persona:
@@ -46,14 +46,14 @@ def about(rng: random.Random, *says: str) -> Persona:
     """
     town, occupation = rng.choice(PEOPLE.towns), rng.choice(PEOPLE.jobs)
     home, age = rng.choice(PEOPLE.homes), rng.randint(19, 78)
-    country, (noun, gender) = rng.choice(PEOPLE.countries), rng.choice(GENDERS)
+    country, gender = rng.choice(PEOPLE.countries), rng.choice(GENDERS)
     told: dict[str, dict[str, Attribute]] = {
         f"lives in {town}": {"town": town},
         f"works as a {occupation}": {"occupation": occupation},
         home: {},
         f"is {age} years old": {"age": age},
         f"comes from {country}": {"country": country},
-        f"is a {noun}": {"gender": gender},
+        f"is a {gender}": {"gender": gender},
     }
     lines = rng.sample(list(told), rng.randint(1, 3))
     attributes = {name: value for line in lines for name, value in told[line].items()}
