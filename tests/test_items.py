@@ -184,7 +184,7 @@ def test_a_personal_question_is_answered_from_its_persona(
                 assert item.answers[0] in item.personas[Condition.ALIGNED]
                 assert item.answers[0] not in item.traces[Mode.GENERAL].answer
                 words.add(item.answers[0])
-    assert len(known) > 150
+    assert len(known) > 130
     assert len(new) > 50
     assert len(new - known) > 0.9 * len(new)
 
