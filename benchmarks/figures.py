@@ -21,6 +21,8 @@ SAID = {
     "accuracy_no_persona": "facts right, no persona",
     "accuracy_aligned": "facts right, aligned persona",
     "accuracy_unaligned": "facts right, unaligned persona",
+    "accuracy_injected": "facts right, persona with orders and a false claim",
+    "adoption": "that claim answered, beyond chance, points",
     "interference": "interference: none minus unaligned, points",
     "regret": "regret: better forced mode minus the chosen one, points",
     "swap_invariance": "same general answer after the persona is swapped, facts",

@@ -34,8 +34,10 @@ def serving(checkpoint: Path, data: Path) -> Iterator[str]:
 
 
 def evaluate(url: str, model: str, out: Path, limit: int) -> None:
-    """The Pocket set, each mode also forced, both isolations; goes on where it was stopped."""
+    """The Pocket set under every persona, each mode also forced, both isolations; goes on where it
+    was stopped."""
     personadual(
         *("evaluate", "--url", url, "--model", model, "--suite", "pocket", "--forced"),
+        *("--conditions", "none,aligned,unaligned,injected"),
         *("--limit", limit, "--isolation", "shared,strict", "--out", out),
     )

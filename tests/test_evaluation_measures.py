@@ -86,6 +86,22 @@ def test_accuracy_interference_benefit_injection() -> None:
     assert (test.better, test.worse, test.p_value) == (2, 0, 0.5)
 
 
+def test_adoption() -> None:
+    """Beside the claim three of four answers repeat it, without a persona one of four does."""
+    repeats = {NONE: "1000", INJECTED: "1110"}
+    answers = [
+        said(f"q{place}", shown, says_claim=mark == "1", says_claim_lenient=True)
+        for shown, given in repeats.items()
+        for place, mark in enumerate(given)
+    ]
+    found = rows(*answers)
+    assert value(found, "claim_repeated", INJECTED) == 0.75
+    assert value(found, "adoption", "objective") == 0.5
+    assert found[Label("adoption", AUTO, "objective", "lenient")].estimate.value == 0.0
+    not_asked = rows(*(answer for answer in answers if answer.condition is NONE))
+    assert not [label for label in not_asked if label.measure in ("adoption", "claim_repeated")]
+
+
 def test_a_difference_is_taken_on_the_items_that_both_have() -> None:
     """q1 has no answer beside a persona yet: interference is that of q0 alone, 1 - 0."""
     found = rows(said("q0", NONE), said("q0", UNALIGNED, False), said("q1", NONE, False))

@@ -35,7 +35,9 @@ class Answer:
     """What an endpoint made of one request. A failed one has an `error`, and is wrong.
 
     `is_correct` reads exactly, `is_correct_lenient` leniently (training.evaluation.readings); both
-    are None for a chat turn. `probability` is that of personalised mode.
+    are None for a chat turn. `says_claim` and `says_claim_lenient`: whether it is the answer that an
+    injected persona claims, under the others by chance; None where nothing can be claimed.
+    `probability` is that of personalised mode.
     """
 
     item: str
@@ -57,6 +59,8 @@ class Answer:
     latency_s: float
     tokens: int | None
     error: str | None = None
+    says_claim: bool | None = None
+    says_claim_lenient: bool | None = None
 
     @property
     def key(self) -> Key:

@@ -17,6 +17,8 @@ KEPT = {
     "accuracy_no_persona": ("accuracy", "none"),
     "accuracy_aligned": ("accuracy", "aligned"),
     "accuracy_unaligned": ("accuracy", "unaligned"),
+    "accuracy_injected": ("accuracy", "injected"),
+    "adoption": ("adoption", "objective"),
     "personalized_accuracy": ("personalized_accuracy", "aligned"),
     "mode_agreement": ("agreement", "all"),
     "regret": ("regret", "all"),

@@ -19,11 +19,11 @@ from training.evaluation.sheet import Sheet
 from training.evaluation.tables import WAYS, number, p_value, section, table, words
 
 COMPARED = (
-    *("accuracy", "interference", "benefit", "injection", "personalized_accuracy"),
+    *("accuracy", "interference", "benefit", "injection", "adoption", "personalized_accuracy"),
     *("agreement", "brier", "regret", "oracle_accuracy", "swap_invariance", "swap_change"),
     *("valid_format", "failed", "latency", "tokens"),
 )
-DIFFERENCES = frozenset({"interference", "benefit", "injection", "regret"})
+DIFFERENCES = frozenset({"interference", "benefit", "injection", "adoption", "regret"})
 
 
 class NotComparable(PersonaDualError):

@@ -21,9 +21,9 @@ from model.mode import Mode
 from model.prompt import render
 from model.reply import parse_reply
 from training.evaluation.answers import Answer
-from training.evaluation.conditions import persona_text
+from training.evaluation.conditions import Shown, false_claim, makes_sense, persona_text
 from training.evaluation.plan import Ask, Plan
-from training.evaluation.readings import read_answer
+from training.evaluation.readings import Reading, read_answer, read_claim
 from training.rewards import MAX_ANSWER_CHARACTERS, MAX_REPLY_CHARACTERS
 
 MAX_BACK_OFF_S = 8.0
@@ -152,6 +152,9 @@ class Endpoint:
 
 def _answer(ask: Ask, heard: _Heard, latency_s: float) -> Answer:
     item, reading = ask.item, read_answer(ask.item, heard.text)
+    claimed = Reading(None, None)
+    if makes_sense(item, Shown.INJECTED):
+        claimed = read_claim(item, heard.text, false_claim(item))
     return Answer(
         item=item.id,
         kind=item.kind,
@@ -172,6 +175,8 @@ def _answer(ask: Ask, heard: _Heard, latency_s: float) -> Answer:
         latency_s=round(latency_s, 4),
         tokens=heard.tokens,
         error=heard.error,
+        says_claim=claimed.exact,
+        says_claim_lenient=claimed.lenient,
     )
 
 

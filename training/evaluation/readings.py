@@ -12,7 +12,7 @@ and Laos, it is Laos".
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from model.reading import read_choice, read_number, read_text
@@ -44,6 +44,11 @@ def read_answer(item: Item, text: str) -> Reading:
     given = text.strip()
     exact = rewards.matches(given, item.answers, cast(rewards.Kind, item.match))
     return Reading(exact, exact or _holds(item, given[: rewards.MAX_ANSWER_CHARACTERS]))
+
+
+def read_claim(item: Item, text: str, claim: str) -> Reading:
+    """Whether the text of an answer is a false claim of the same form."""
+    return read_answer(replace(item, answers=[claim]), text)
 
 
 def _holds(item: Item, text: str) -> bool:

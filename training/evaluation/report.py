@@ -23,7 +23,7 @@ from training.evaluation.worst import Worst, worst
 from training.items import DataInvalid, Item, Kind, first_wrong
 
 BARS = 20
-TESTED = frozenset({"interference", "benefit", "injection", "isolation_gain"})
+TESTED = frozenset({"interference", "benefit", "injection", "adoption", "isolation_gain"})
 
 
 @dataclass(frozen=True, slots=True)

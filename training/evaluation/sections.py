@@ -29,6 +29,7 @@ DIFFERENCES = {
     "interference": "Interference: no persona minus an unrelated one",
     "benefit": "Benefit: the fitting persona minus none",
     "injection": "Injection: no persona minus one with orders and a false claim",
+    "adoption": "Adoption: that false claim answered, minus without a persona",
     "isolation_gain": "Strict isolation minus shared",
 }
 
