@@ -35,8 +35,8 @@ class Answer:
     """What an endpoint made of one request. A failed one has an `error`, and is wrong.
 
     `is_correct` reads exactly, `is_correct_lenient` leniently (training.evaluation.readings); both
-    are None for a chat turn. `says_claim` and `says_claim_lenient`: whether it is the answer that an
-    injected persona claims, under the others by chance; None where nothing can be claimed.
+    are None for a chat turn. `says_claim` and `says_claim_lenient`: whether it is what an injected
+    persona claims, under the others by chance; None where nothing can be claimed.
     `probability` is that of personalised mode.
     """
 
