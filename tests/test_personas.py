@@ -68,6 +68,27 @@ def test_wrong_personas_are_refused(
     assert call(gateway.url, "/v1/personas").json["ids"] == []
 
 
+def test_a_persona_says_how_long_it_lives(gateway: Gateway, script: Script, redis: Redis) -> None:
+    """What is left, whoever wrote it and however; null for ever. Answers ask for none of it."""
+
+    def left() -> Any:
+        return call(gateway.url, "/v1/personas/ada").json["ttl_s"]
+
+    assert (put_persona(gateway.url, "ada", "Ada.")["ttl_s"], left()) == (None, None)
+    assert put_persona(gateway.url, "ada", "Ada.", ttl_s=1_000)["ttl_s"] == 1_000
+    redis.expire("personadual:{default}:persona:ada", 500)
+    assert left() in range(490, 501)
+    changed = call(gateway.url, "/v1/personas/ada", {"text": "New."}, method="PATCH").json
+    assert changed["ttl_s"] in range(490, 501)
+    put_persona(gateway.url, "bob", "Bob.", ttl_s=1_000)
+    asked: Any = redis.info("commandstats")
+    chat(gateway.url, user="bob")
+    stats: Any = redis.info("commandstats")
+    assert stats["cmdstat_get"]["calls"] == asked["cmdstat_get"]["calls"] + 1
+    for command in ("cmdstat_ttl", "cmdstat_eval"):
+        assert stats[command]["calls"] == asked[command]["calls"]
+
+
 def test_pages(gateway: Gateway) -> None:
     """Ids in order, each once, the last page without `next_after`."""
     names = [f"u{index:02d}" for index in range(7)]

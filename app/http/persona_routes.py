@@ -15,7 +15,7 @@ from app.http.leaving import EventStream
 from app.http.parts import Deps, caller_with, json_object, takes, validated
 from app.http.persona_lines import Import, check_new_id, open_export
 from app.jsonl import EXPORT_PATH, IMPORT_PATH, JSON_LINES
-from app.personas import Keep
+from app.personas import Entry, Keep
 from app.schemas import (
     ID_RULE,
     ImportReport,
@@ -69,9 +69,10 @@ async def put_persona(
     """Write a persona; its version counts up. All gateways use it from their next request on."""
     key = (caller.tenant, check_new_id(persona_id, "persona_id"))
     body: PersonaBody = validated(_PERSONA, await json_object(request))
-    stored = await parts.store.personas.put(key, Persona(body.text, body.attributes), body.ttl_s)
+    entry = Entry(persona_id, Persona(body.text, body.attributes), body.ttl_s)
+    stored = await parts.store.personas.put(caller.tenant, entry)
     parts.personas.forget(key)
-    return _persona_out(persona_id, stored)
+    return _persona_out(stored)
 
 
 @router.patch("/v1/personas/{persona_id}", openapi_extra=takes(PersonaPatch))
@@ -86,7 +87,7 @@ async def patch_persona(
     if changed is None:
         raise UnknownPersona("there is no persona with this id", field="persona_id")
     parts.personas.forget(key)
-    return _persona_out(persona_id, changed)
+    return _persona_out(changed)
 
 
 # Before the route of an id, which these two words would be.
@@ -119,10 +120,10 @@ async def import_personas(request: Request, parts: Deps, caller: Holder) -> Impo
 @router.get("/v1/personas/{persona_id}")
 async def get_persona(persona_id: PersonaId, parts: Deps, caller: Holder) -> PersonaOut:
     key = (caller.tenant, check_id(persona_id, "persona_id"))
-    persona = await parts.store.personas.get(key)
-    if persona is None:
+    stored = await parts.store.personas.read(key)
+    if stored is None:
         raise UnknownPersona("there is no persona with this id", field="persona_id")
-    return _persona_out(persona_id, persona)
+    return _persona_out(stored)
 
 
 @router.delete("/v1/personas/{persona_id}")
@@ -148,11 +149,13 @@ def _merged(old: Persona, patch: PersonaPatch) -> Persona:
     return Persona(text, attributes)
 
 
-def _persona_out(persona_id: str, persona: Persona) -> PersonaOut:
+def _persona_out(stored: Entry) -> PersonaOut:
+    persona = stored.persona
     return PersonaOut(
-        id=persona_id,
+        id=stored.id,
         text=persona.text,
         attributes=dict(persona.attributes),
         version=persona.version,
         updated_at=persona.updated_at,
+        ttl_s=stored.ttl_s,
     )
