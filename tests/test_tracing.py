@@ -41,10 +41,26 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtlpReceiver]:
 
 
 @pytest.fixture
-def traced(
-    receiver: OtlpReceiver, start_gateway: Starter, fake: FakeEngine, script: Script
-) -> Gateway:
-    return start_gateway(fake.url)
+def start_traced(
+    receiver: OtlpReceiver,
+    start_gateway: Starter,
+    fake: FakeEngine,
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Starter:
+    """Start a gateway over the fake engine, with more of OpenTelemetry's variables."""
+
+    def start(**environment: str) -> Gateway:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return start_gateway(fake.url)
+
+    return start
+
+
+@pytest.fixture
+def traced(start_traced: Starter) -> Gateway:
+    return start_traced()
 
 
 def ask(gateway: Gateway, headers: dict[str, str] | None = None, **fields: Any) -> Any:
@@ -222,15 +238,8 @@ def test_a_trace_that_is_not_sampled_is_passed_on_and_sends_nothing(
     assert TRACE not in {span.trace_id for span in receiver.spans}
 
 
-def test_the_samplers_own_variable_holds(
-    receiver: OtlpReceiver,
-    start_gateway: Starter,
-    fake: FakeEngine,
-    script: Script,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
-    gateway = start_gateway(fake.url)
+def test_the_samplers_own_variable_holds(receiver: OtlpReceiver, start_traced: Starter) -> None:
+    gateway = start_traced(OTEL_TRACES_SAMPLER="always_off")
     assert ask(gateway).status == 200
     gateway.stop()
     assert receiver.raw == []
@@ -303,14 +312,9 @@ def test_what_machines_ask_is_not_traced(traced: Gateway, receiver: OtlpReceiver
 
 
 def test_the_end_of_a_gateway_sends_what_is_left(
-    receiver: OtlpReceiver,
-    start_gateway: Starter,
-    fake: FakeEngine,
-    script: Script,
-    monkeypatch: pytest.MonkeyPatch,
+    receiver: OtlpReceiver, start_traced: Starter
 ) -> None:
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
-    gateway = start_gateway(fake.url)
+    gateway = start_traced(OTEL_BSP_SCHEDULE_DELAY="60000")
     ask(gateway)
     assert receiver.raw == []
     gateway.stop()
@@ -320,24 +324,24 @@ def test_the_end_of_a_gateway_sends_what_is_left(
 @pytest.mark.parametrize("trouble", ["away", "hung", "failing"])
 def test_a_collector_in_trouble_costs_spans_and_nothing_else(
     receiver: OtlpReceiver,
-    start_gateway: Starter,
-    fake: FakeEngine,
-    script: Script,
-    monkeypatch: pytest.MonkeyPatch,
+    start_traced: Starter,
     caplog: pytest.LogCaptureFixture,
     trouble: str,
 ) -> None:
     """More requests than its queue holds are answered at once, and the gateway ends in time."""
-    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "16")
-    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    url = receiver.url
     if trouble == "away":
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9/?token=okapi-key")
+        url = "http://127.0.0.1:9/?token=okapi-key"
     elif trouble == "hung":
         receiver.freed.clear()
     else:
         receiver.status = 500
-    gateway = start_gateway(fake.url)
+    gateway = start_traced(
+        OTEL_EXPORTER_OTLP_ENDPOINT=url,
+        OTEL_BSP_MAX_QUEUE_SIZE="16",
+        OTEL_BSP_MAX_EXPORT_BATCH_SIZE="8",
+        OTEL_EXPORTER_OTLP_TIMEOUT="1",
+    )
     begun = time.monotonic()
     for _ in range(40):
         assert ask(gateway, user="ada", stream=True).content == "Cook a stew."
