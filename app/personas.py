@@ -26,7 +26,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A persona to be written under an id; with `ttl_s` it is forgotten after so many seconds."""
+    """A persona under its id; with `ttl_s` it is forgotten after so many seconds from now."""
 
     id: str
     persona: Persona
@@ -53,7 +53,11 @@ class PersonaStore(Protocol):
 
     async def get(self, key: Key) -> Persona | None: ...
 
-    async def put(self, key: Key, persona: Persona, ttl_s: int | None) -> Persona:
+    async def read(self, key: Key) -> Entry | None:
+        """`get` with the time that is left, for those who look after personas."""
+        ...
+
+    async def put(self, tenant: str, entry: Entry) -> Entry:
         """Write, count the version up and tell all gateways; return what is stored now."""
         ...
 
@@ -63,7 +67,7 @@ class PersonaStore(Protocol):
 
     async def change(
         self, key: Key, edit: Callable[[Persona], Persona], ttl_s: int | Keep | None
-    ) -> Persona | None:
+    ) -> Entry | None:
         """Replace a persona by what `edit` makes of it, losing no write of anybody else's.
 
         `edit` is called again where another write came between. Returns what is stored now, None

@@ -201,6 +201,9 @@ class PersonaOut(BaseModel):
     attributes: dict[str, Attribute]
     version: int
     updated_at: str | None
+    ttl_s: int | None = Field(
+        description="Seconds until the persona is forgotten; null: it never is."
+    )
 
 
 class PersonaDeleted(BaseModel):

@@ -31,7 +31,8 @@ from app.redis.store import RedisStore
 from app.serve.child import Child
 from app.serve.gateway import Listen, gateway_command
 from app.serve.preflight import free_port, redis_binary
-from benchmarks.soak_traffic import Caller, Ledger, Sample, Site, sample
+from benchmarks.soak_ledger import Ledger, Sample, sample
+from benchmarks.soak_traffic import Caller, Site
 
 TENANTS = ("acme", "initech", "umbrella")
 LIMITED_PER_MINUTE = 300

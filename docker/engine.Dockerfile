@@ -1,12 +1,8 @@
 # The engine: vLLM with the gate. Targets: `cuda`, and `cpu` for small models.
 FROM vllm/vllm-openai:v0.32.0 AS cuda
-ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-# Our command needs what vLLM brings, and this; what the image has stays as it is.
-COPY requirements/gateway.lock requirements/
-RUN sed -n '/^orjson==/,/[^\\]$/p' requirements/gateway.lock > orjson.lock \
-    && python3 -m pip install --require-hashes --no-deps -r orjson.lock
+# Our command needs nothing that vLLM does not bring; what the image has stays as it is.
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY model model
@@ -21,7 +17,8 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=6s --start-period=900s --retries=6 \
     CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health', timeout=5)"]
 ENTRYPOINT ["personadual"]
-CMD ["engine", "--host", "0.0.0.0", "--data", "."]
+# A checkpoint of yours, mounted there: what Pocket is built with is not in this image.
+CMD ["engine", "--host", "0.0.0.0", "--model", "/models/model"]
 
 FROM python:3.11-slim-bookworm AS dependencies
 ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS

@@ -8,6 +8,8 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 LIMIT_MS = 8_000
+COLUMNS = ("General", "Auto", "Personalised")
+"""The titles of the three answers."""
 # A refused request is logged by the browser itself; that a test provokes one is no fault.
 EXPECTED = re.compile(r"Failed to load resource")
 

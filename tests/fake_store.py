@@ -7,7 +7,7 @@ from typing import Any
 
 from app.access.keys import ApiKey
 from app.access.quota import Limits, Slot, Standing
-from app.personas import Key, Page, PersonaStore
+from app.personas import Entry, Key, Page, PersonaStore
 from model.errors import StoreUnavailable
 from model.persona import Persona
 
@@ -28,7 +28,10 @@ class CountingStore:
             raise StoreUnavailable("away")
         return found
 
-    async def put(self, key: Key, persona: Persona, ttl_s: int | None) -> Persona:
+    async def read(self, key: Key) -> Entry | None:
+        raise AssertionError
+
+    async def put(self, tenant: str, entry: Entry) -> Entry:
         raise AssertionError
 
     async def delete(self, key: Key) -> bool:

@@ -100,10 +100,10 @@ def test_no_image_runs_as_root_and_each_says_how_it_is(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 def test_dependencies_come_before_the_source(path: Path) -> None:
-    """So that a change of the source builds in seconds."""
+    """So that a change of the source builds in seconds. On vLLM's image none are installed."""
     text = path.read_text()
     for stage in re.split(r"(?m)^FROM ", text)[1:]:
-        if "COPY app app" in stage and not stage.startswith("dependencies AS build"):
+        if "COPY app app" in stage and not stage.startswith(("dependencies AS build", "vllm/")):
             assert stage.index(".lock requirements/") < stage.index("COPY app app")
 
 

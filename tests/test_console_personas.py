@@ -51,8 +51,13 @@ def test_a_persona_is_written_used_changed_and_deleted(
     console.asked()
     assert "Ada is vegan.\nShe lives in Lisbon." in sent(script)["messages"][0]["content"]
     key = "personadual:{default}:persona:ada"
+    expect(page.get_by_label("Chosen persona")).not_to_contain_text("Forgotten")
     redis.expire(key, 1_000)
+    console.choose("Nobody")
+    console.choose("ada")
+    expect(page.get_by_label("Chosen persona")).to_contain_text("Forgotten on")
     page.get_by_role("button", name="Edit").click()
+    expect(dialog).to_contain_text("Forgotten on")
     dialog.get_by_label("What is known").fill("Ada is a cook.")
     dialog.get_by_label("Attributes").fill("age: 37\nis_new: true")
     dialog.get_by_role("button", name="Save").click()
@@ -61,6 +66,9 @@ def test_a_persona_is_written_used_changed_and_deleted(
     assert changed["text"] == "Ada is a cook."
     assert changed["attributes"] == {"age": 37, "is_new": True}
     assert redis.ttl(key) > 900, "an edit makes nobody permanent"
+    page.get_by_role("button", name="New", exact=True).click()
+    expect(dialog).not_to_contain_text("Forgotten")
+    dialog.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Keep").click()
     page.get_by_role("button", name="Delete").click()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import threading
@@ -36,7 +37,11 @@ def test_a_persona_by_command(run: Run) -> None:
     assert json.loads(stored.stdout)["attributes"] == {"age": 36, "city": "Lisbon", "vip": True}
     assert run("persona", "put", "bob", "-", stdin=b"Two\nlines.\n").exit_code == 0
     assert run("persona", "get", "bob").stdout == "Two\nlines.\n"
-    assert run("persona", "get", "ada").stdout.splitlines()[:2] == ["Ada.", "age: 36"]
+    shown = run("persona", "get", "ada")
+    assert shown.stdout.splitlines()[:2] == ["Ada.", "age: 36"]
+    assert re.search(r"forgotten in (100|9\d) s$", shown.stderr.strip())
+    assert json.loads(run("persona", "get", "ada", "--json").stdout)["ttl_s"] in range(90, 101)
+    assert "forgotten" not in run("persona", "get", "bob").stderr
     assert run("persona", "list").stdout == "ada\nbob\n"
     first = run("persona", "list", "--limit", "1")
     assert (first.stdout, "--after ada" in first.stderr) == ("ada\n", True)

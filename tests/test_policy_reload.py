@@ -10,8 +10,8 @@ from tests.conftest import RedisServer, wait_until
 from tests.fake_engine import FakeEngine
 from tests.gateway_process import GatewayProcess
 from tests.http import call, chat
+from tests.serve_process import Start, refusal, start  # noqa: F401 - a fixture
 from tests.test_metrics import value
-from tests.test_serve import Start, refusal, start  # noqa: F401 - a fixture
 
 
 def cmdline(pid: int) -> bytes:

@@ -1,4 +1,4 @@
-"""`personadual serve`: its children, its end, and what it says when it cannot start.
+"""`personadual serve`: its children and its end; engine and gateway alone.
 
 The engine is the fake here, by PERSONADUAL_ENGINE_URL: starting and ending are the same for it.
 """
@@ -7,65 +7,22 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.serve import preflight
 from app.serve.child import Child
 from app.serve.preflight import free_port
-from model.errors import StartFailed
 from tests.conftest import RedisServer, wait_until
 from tests.fake_engine import FakeEngine
 from tests.http import call, chat, put_persona
+from tests.serve_process import Start, start
 
-COMMAND = [sys.executable, "-m", "app", "serve"]
-
-
-class Served:
-    """A running `personadual serve`."""
-
-    def __init__(self, folder: Path, engine_url: str, *options: str, **env: str) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process = subprocess.Popen(
-            [*COMMAND, "--port", str(self.port), "--data", str(folder), *options],
-            env={**os.environ, "PERSONADUAL_ENGINE_URL": engine_url, **env},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def wait_ready(self) -> str:
-        """Read what it says until it is ready."""
-        said = ""
-        assert self.process.stdout is not None
-        while "Ctrl-C ends it" not in said:
-            line = self.process.stdout.readline()
-            assert line, said
-            said += line
-        return said
-
-    def children(self) -> list[int]:
-        """All descendants, the children of children included."""
-        found, todo = [], [self.process.pid]
-        while todo:
-            listed = Path(f"/proc/{todo.pop()}/task").glob("*/children")
-            pids = [int(pid) for path in listed for pid in path.read_text().split()]
-            found += pids
-            todo += pids
-        return found
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(timeout=30)
+__all__ = ["start"]  # the fixture
 
 
 def is_alive(pid: int) -> bool:
@@ -73,25 +30,6 @@ def is_alive(pid: int) -> bool:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
-
-
-Start = Callable[..., Served]
-
-
-@pytest.fixture
-def start(tmp_path: Path, fake: FakeEngine) -> Iterator[Start]:
-    fake.reset()
-    started: list[Served] = []
-
-    def run(*options: str, **env: str) -> Served:
-        served = Served(tmp_path / "data", fake.url, *options, **env)
-        started.append(served)
-        return served
-
-    yield run
-    for served in started:
-        if served.process.poll() is None:
-            served.end(signal.SIGKILL)
 
 
 def test_it_serves_and_says_how(start: Start) -> None:
@@ -191,60 +129,6 @@ def test_a_second_one_on_the_same_data_is_refused(start: Start) -> None:
     assert "another `personadual serve` uses the data folder" in said
 
 
-def refusal(*options: str, cwd: Path | None = None, **env: str) -> str:
-    """What it says when it cannot start: one line, status 1."""
-    done = subprocess.run(
-        [*COMMAND, *options],
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=cwd,
-    )
-    assert done.returncode == 1, done.stdout
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("personadual: ")
-    return lines[0]
-
-
-def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as busy:
-        port = str(busy.getsockname()[1])
-        line = refusal("--port", port, "--data", str(tmp_path))
-    assert f"port {port}" in line
-    assert "--port" in line
-
-
-def test_a_data_folder_that_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    line = refusal("--port", str(free_port()), "--data", str(tmp_path / "file" / "data"))
-    assert "--data" in line
-
-
-def test_a_wrong_setting_is_one_clear_line(tmp_path: Path) -> None:
-    line = refusal("--data", str(tmp_path), PERSONADUAL_THRESHOLD="2")
-    assert "PERSONADUAL_THRESHOLD" in line
-
-
-@pytest.mark.parametrize("name", ["PERSONADUAL_ENGINE_URL", "PERSONADUAL_REDIS_URL"])
-def test_a_service_that_is_not_there_is_one_clear_line(
-    tmp_path: Path, fake: FakeEngine, name: str
-) -> None:
-    """Named, with what to do; a password in the URL is not repeated."""
-    scheme = "redis://:okapi@" if "REDIS" in name else "http://"
-    env = {"PERSONADUAL_ENGINE_URL": fake.url, name: f"{scheme}127.0.0.1:9"}
-    line = refusal("--port", str(free_port()), "--data", str(tmp_path), **env)
-    assert name in line
-    assert "okapi" not in line
-
-
-def test_a_folder_without_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
-    line = refusal("--port", str(free_port()), "--data", str(tmp_path), "--model", str(tmp_path))
-    assert "config.json" in line
-
-
 def test_the_engine_alone_takes_the_place_of_its_command(tmp_path: Path) -> None:
     """`personadual engine` becomes vLLM, plug-ins and options included: the same process."""
     program = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
@@ -312,29 +196,6 @@ def _is_ready(url: str) -> bool:
         return call(url, "/health/ready").status == 200
     except OSError:
         return False
-
-
-def test_a_malformed_card_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "personadual.json").write_text('{"format": 9}')
-    line = refusal(
-        "--port", str(free_port()), "--data", str(tmp_path / "d"), "--model", str(tmp_path)
-    )
-    assert "format" in line
-
-
-def test_too_little_memory_or_disk_says_what_to_do(tmp_path: Path) -> None:
-    """Both limits by asking for more than any machine has."""
-    with pytest.raises(StartFailed, match="PERSONADUAL_ENGINE_URL"):
-        preflight.check_memory(10**15)
-    with pytest.raises(StartFailed, match="--data"):
-        preflight.check_disk(tmp_path, 10**17)
-
-
-def test_a_missing_program_says_what_to_do(tmp_path: Path) -> None:
-    child = Child("x", [str(tmp_path / "nothing")], {}, tmp_path / "x.log")
-    with pytest.raises(StartFailed, match="cannot run"):
-        child.start()
 
 
 def test_logs_are_bounded(tmp_path: Path) -> None:

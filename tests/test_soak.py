@@ -12,7 +12,8 @@ import orjson
 import pytest
 
 from benchmarks.soak import Report, differences, sample, slope, soak
-from benchmarks.soak_traffic import Caller, Ledger, Site, Wish
+from benchmarks.soak_ledger import Ledger, Wish
+from benchmarks.soak_traffic import Caller, Site
 
 SITE = Site("http://127.0.0.1:9", {"acme": "k"}, "l")
 QUESTION = '{"lean":"general","number":1}'

@@ -6,57 +6,30 @@ import ast
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app.settings import Settings
-from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script
-from tests.gateway_process import GatewayProcess
-from tests.http import bearer, call, chat, put_persona
-from tests.otlp_receiver import CLIENT, INTERNAL, SERVER, OtlpReceiver, Span
-from tests.test_shadow import outcomes
+from tests.http import put_persona
+from tests.otlp_receiver import CLIENT, INTERNAL, SERVER, OtlpReceiver
+from tests.shadows import outcomes
+from tests.traced import (
+    CONTEXT,
+    PARENT,
+    PERSONA,
+    TRACE,
+    ask,
+    receiver,
+    start_traced,
+    traced,
+    tree,
+)
 
+__all__ = ["receiver", "start_traced", "traced"]  # the fixtures
 ROOT = Path(__file__).parents[1]
-PERSONA, QUESTION, ANSWER = "okapi-persona", "quokka-question", "numbat-answer"
-TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-CONTEXT = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=42"}
-CHAT = "POST /v1/chat/completions"
-
-
-@pytest.fixture
-def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtlpReceiver]:
-    """A collector, and the environment that an operator sets to send spans there."""
-    started = OtlpReceiver()
-    started.start()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", started.url)
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-def traced(
-    receiver: OtlpReceiver, start_gateway: Starter, fake: FakeEngine, script: Script
-) -> Gateway:
-    return start_gateway(fake.url)
-
-
-def ask(gateway: Gateway, headers: dict[str, str] | None = None, **fields: Any) -> Any:
-    body = {"messages": [{"role": "user", "content": QUESTION}], **fields}
-    return call(gateway.url, "/v1/chat/completions", body, headers=headers)
-
-
-def tree(receiver: OtlpReceiver, name: str = CHAT) -> tuple[Span, list[Span]]:
-    """The last span of this name, and its children in the order in which they began."""
-    wait_until(lambda: any(span.name == name for span in receiver.spans))
-    root = [span for span in receiver.spans if span.name == name][-1]
-    return root, [span for span in receiver.spans if span.parent == root.id]
 
 
 def test_a_request_is_a_tree_within_its_callers_trace(
@@ -222,15 +195,8 @@ def test_a_trace_that_is_not_sampled_is_passed_on_and_sends_nothing(
     assert TRACE not in {span.trace_id for span in receiver.spans}
 
 
-def test_the_samplers_own_variable_holds(
-    receiver: OtlpReceiver,
-    start_gateway: Starter,
-    fake: FakeEngine,
-    script: Script,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
-    gateway = start_gateway(fake.url)
+def test_the_samplers_own_variable_holds(receiver: OtlpReceiver, start_traced: Starter) -> None:
+    gateway = start_traced(OTEL_TRACES_SAMPLER="always_off")
     assert ask(gateway).status == 200
     gateway.stop()
     assert receiver.raw == []
@@ -251,132 +217,6 @@ def test_shadows_stay_out_of_the_trace(
     assert sum(span.name == "chat pocket" for span in receiver.spans) == 1
     told = [headers.get("traceparent") for headers in fake.headers[-3:]]
     assert told[1:] == [None, None]
-
-
-def test_no_byte_tells_what_was_said(
-    receiver: OtlpReceiver,
-    start_gateway: Starter,
-    fake: FakeEngine,
-    script: Script,
-    redis_server: RedisServer,
-) -> None:
-    """Neither texts nor ids nor keys, whatever goes wrong and wherever they stand."""
-    gateway, away = start_gateway(fake.url), start_gateway("http://127.0.0.1:9")
-    key = new_key(redis_server.url)
-    held = bearer(key)
-    script.answer = ANSWER
-    path = "/v1/personas/wombat-id"
-    for text in (PERSONA, f"{PERSONA}\x00"):
-        call(gateway.url, path, {"text": text}, method="PUT", headers=held)
-    call(gateway.url, path, headers=held)
-    for place in (gateway, away):
-        for fields in (
-            {"user": "wombat-id"},
-            {"user": "wombat-id", "stream": True},
-            {"user": "wombat-id", "personadual": {"isolation": "strict"}},
-            {"personadual": {"persona": PERSONA}},
-            {"temperature": QUESTION},
-            {"model": PERSONA},
-            {"n": [PERSONA]},
-        ):
-            ask(place, held, **fields)
-    script.status = 500
-    ask(gateway, held, user="wombat-id")
-    chat(gateway.url, QUESTION, key=key[:-1] + "x")
-    call(gateway.url, f"/v1/models/{PERSONA}", headers=held)
-    call(gateway.url, f"/{PERSONA}", headers=held)
-    call(gateway.url, "/v1/models", method=PERSONA.upper(), headers=held)
-    for started in (gateway, away):
-        started.stop()
-    assert len(receiver.spans) > 20
-    sent = b"".join(receiver.raw).lower()
-    for secret in (PERSONA, QUESTION, ANSWER, "wombat-id", key, key.rpartition("-")[2]):
-        assert secret.lower().encode() not in sent, secret
-    assert key.split("-")[1].encode() not in sent
-
-
-def test_what_machines_ask_is_not_traced(traced: Gateway, receiver: OtlpReceiver) -> None:
-    for path in ("/health/live", "/health/ready", "/metrics", "/", "/docs", "/v1/models"):
-        assert call(traced.url, path).status == 200
-    traced.stop()
-    assert [span.name for span in receiver.spans] == ["GET /v1/models"]
-
-
-def test_the_end_of_a_gateway_sends_what_is_left(
-    receiver: OtlpReceiver,
-    start_gateway: Starter,
-    fake: FakeEngine,
-    script: Script,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
-    gateway = start_gateway(fake.url)
-    ask(gateway)
-    assert receiver.raw == []
-    gateway.stop()
-    assert {span.name for span in receiver.spans} == {CHAT, "chat pocket"}
-
-
-@pytest.mark.parametrize("trouble", ["away", "hung", "failing"])
-def test_a_collector_in_trouble_costs_spans_and_nothing_else(
-    receiver: OtlpReceiver,
-    start_gateway: Starter,
-    fake: FakeEngine,
-    script: Script,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    trouble: str,
-) -> None:
-    """More requests than its queue holds are answered at once, and the gateway ends in time."""
-    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "16")
-    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    if trouble == "away":
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9/?token=okapi-key")
-    elif trouble == "hung":
-        receiver.freed.clear()
-    else:
-        receiver.status = 500
-    gateway = start_gateway(fake.url)
-    begun = time.monotonic()
-    for _ in range(40):
-        assert ask(gateway, user="ada", stream=True).content == "Cook a stew."
-    assert time.monotonic() - begun < 10
-    wait_until(lambda: "spans are lost" in caplog.text)
-    assert caplog.text.count("spans are lost") == 1
-    assert "okapi-key" not in caplog.text
-    begun = time.monotonic()
-    gateway.stop()
-    assert time.monotonic() - begun < 6
-
-
-def test_every_worker_sends_its_own(
-    receiver: OtlpReceiver,
-    redis_server: RedisServer,
-    fake: FakeEngine,
-    script: Script,
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "metrics").mkdir()
-    shared = str(tmp_path / "metrics")
-    process = GatewayProcess(
-        tmp_path / "log",
-        *("--workers", "2"),
-        engine_url=fake.url,
-        redis_url=redis_server.url,
-        metrics_dir=shared,
-    )
-    try:
-        process.wait_ready()
-        script.delay_s = 0.02  # one worker cannot take them all while it waits
-        with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda _: chat(process.url).status, range(120)))
-        assert answers == [200] * 120
-    finally:
-        process.end()
-    roots = [span for span in receiver.spans if span.name == CHAT]
-    assert len(roots) == 120
-    assert len({span.service["service.instance.id"] for span in roots}) == 2
 
 
 @pytest.mark.parametrize(

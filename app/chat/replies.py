@@ -20,7 +20,7 @@ from app.settings import ReasoningField
 from model.decision import Calibration, Decision, Source
 from model.errors import EngineBroken
 from model.mode import Mode, TagIds
-from model.reply import Piece, Reply, ReplyParser
+from model.reply import Part, Piece, Reply, ReplyParser
 
 REASONING_KEYS = {
     ReasoningField.REASONING_CONTENT: ("reasoning_content",),
@@ -80,6 +80,10 @@ def reasoning_keys(plan: Plan, field: ReasoningField) -> tuple[str, ...]:
 def text_of(plan: Plan, reasoning: str | None, content: str | None) -> str:
     """What the model wrote. Where a call is forced the engine says the tag as its reasoning."""
     return f"{reasoning}{content or ''}" if reasoning and plan.served.has_gate else content or ""
+
+
+def text_in(part: Part, pieces: Sequence[Piece]) -> str:
+    return "".join([text for of, text in pieces if of is part])
 
 
 def told_usage(usage: wire.Usage, plan: Plan, readers: Iterable[ChoiceReader]) -> wire.Usage:
@@ -232,15 +236,17 @@ def _read_choice(
     reader, message = ChoiceReader(plan, given), choice.message
     entries = (choice.logprobs.content if choice.logprobs else None) or []
     text = text_of(plan, message.pop("reasoning", None), message.get("content"))
-    reader.read_opening(text, entries)
+    pieces = reader.read_opening(text, entries)
     if message.get("tool_calls"):
         reader.note_call()
-    reader.finish()
-    reply = reader.reply
-    is_call_alone = bool(message.get("tool_calls")) and not reply.answer
-    message["content"] = None if is_call_alone else reply.answer
+    pieces += reader.finish()
+    # Piece by piece, as a stream is told: where no answer marker came, its text went out as
+    # reasoning before it was known to be the answer, and the two say the same.
+    reasoning, answer = text_in(Part.REASONING, pieces), text_in(Part.ANSWER, pieces)
+    is_call_alone = bool(message.get("tool_calls")) and not answer
+    message["content"] = None if is_call_alone else answer
     for key in reasoning_keys(plan, field):
-        message[key] = reply.reasoning or None
+        message[key] = reasoning or None
     choice.token_ids = choice.token_ids[reader.tag_tokens :] if choice.token_ids else UNSET
     choice.logprobs = None
     if plan.request.logprobs:

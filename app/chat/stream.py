@@ -15,6 +15,7 @@ from app.chat.replies import (
     read_decision,
     reasoning_keys,
     shown_logprobs,
+    text_in,
     text_of,
     told_usage,
 )
@@ -207,8 +208,7 @@ class StreamReader:
             delta.content = pieces[0][1]
             self.has_text = True
             return
-        reasoning = "".join([text for part, text in pieces if part is Part.REASONING])
-        answer = "".join([text for part, text in pieces if part is Part.ANSWER])
+        reasoning, answer = text_in(Part.REASONING, pieces), text_in(Part.ANSWER, pieces)
         if answer:
             delta.content = answer
             self.has_text = True

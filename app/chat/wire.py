@@ -16,6 +16,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 Usage = dict[str, Any]
 L = TypeVar("L")
+C = TypeVar("C")
 
 
 class Rival(Struct, gc=False):
@@ -58,20 +59,6 @@ class ChunkChoice(Struct, Generic[L]):
     stop_reason: int | str | UnsetType | None = UNSET
 
 
-class Chunk(Struct, Generic[L]):
-    """One event of a stream; `personadual` is ours, on the first chunk of a choice."""
-
-    id: str
-    created: int
-    model: str
-    choices: list[ChunkChoice[L]]
-    object: str = "chat.completion.chunk"
-    system_fingerprint: str | UnsetType | None = UNSET
-    service_tier: str | UnsetType | None = UNSET
-    usage: Usage | UnsetType | None = UNSET
-    personadual: Any | UnsetType = UNSET
-
-
 class WholeChoice(Struct, Generic[L]):
     index: int
     message: dict[str, Any]
@@ -82,19 +69,32 @@ class WholeChoice(Struct, Generic[L]):
     personadual: Any | UnsetType = UNSET
 
 
-class Completion(Struct, Generic[L]):
-    """A whole answer."""
+class Answer(Struct, Generic[C]):
+    """What a whole answer and each event of a stream have; `personadual` is ours."""
 
     id: str
     created: int
     model: str
-    choices: list[WholeChoice[L]]
-    object: str = "chat.completion"
+    choices: list[C]
+    object: str
     system_fingerprint: str | UnsetType | None = UNSET
     service_tier: str | UnsetType | None = UNSET
+    usage: Usage | UnsetType | None = UNSET
+    personadual: Any | UnsetType = UNSET
+
+
+class Chunk(Answer[ChunkChoice[L]], Generic[L]):
+    """One event of a stream; `personadual` stands on the first chunk of a choice."""
+
+    object: str = "chat.completion.chunk"
+
+
+class Completion(Answer[WholeChoice[L]], Generic[L]):
+    """A whole answer."""
+
+    object: str = "chat.completion"
     usage: Usage | None = None
     prompt_logprobs: Any | UnsetType = UNSET
-    personadual: Any | UnsetType = UNSET
 
 
 Full = dict[str, Any]

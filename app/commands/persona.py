@@ -70,7 +70,10 @@ def get(persona_id: Id, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson =
         console.print(harmless(stored["text"]), markup=False, soft_wrap=True)
         for name, value in stored["attributes"].items():
             console.print(f"[dim]{escape(harmless(name))}:[/] {escape(harmless(str(value)))}")
-        errors.print(f"[dim]version {stored['version']}, written {stored['updated_at']}[/]")
+        said = f"version {stored['version']}, written {stored['updated_at']}"
+        if stored["ttl_s"] is not None:
+            said += f", forgotten in {stored['ttl_s']:,} s"
+        errors.print(f"[dim]{said}[/]", soft_wrap=True)
 
 
 @app.command()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import TypeAdapter
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -12,10 +12,10 @@ from starlette.responses import Response
 from app.access.auth import Caller
 from app.access.keys import Role
 from app.http.leaving import EventStream
-from app.http.parts import Deps, caller_with, json_object, takes, validated
+from app.http.parts import Deps, Parts, caller_with, json_object, takes, validated
 from app.http.persona_lines import Import, check_new_id, open_export
 from app.jsonl import EXPORT_PATH, IMPORT_PATH, JSON_LINES
-from app.personas import Keep
+from app.personas import Entry, Keep, Key
 from app.schemas import (
     ID_RULE,
     ImportReport,
@@ -29,6 +29,7 @@ from app.schemas import (
 from model.errors import ClientGone, UnknownPersona
 from model.persona import MAX_ID_CHARS, Persona, check_id
 
+T = TypeVar("T")
 MAX_PAGE = 1_000
 Holder = Annotated[Caller, caller_with(Role.PERSONAS)]
 _PERSONA = TypeAdapter(PersonaBody)
@@ -43,6 +44,13 @@ PersonaId = Annotated[
 ]
 
 router = APIRouter(tags=["personas"])
+
+
+async def key_of(persona_id: PersonaId, caller: Holder) -> Key:
+    return caller.tenant, check_id(persona_id, "persona_id")
+
+
+Named = Annotated[Key, Depends(key_of)]
 
 
 @router.get("/v1/personas")
@@ -63,30 +71,22 @@ async def list_personas(
 
 
 @router.put("/v1/personas/{persona_id}", openapi_extra=takes(PersonaBody))
-async def put_persona(
-    request: Request, persona_id: PersonaId, parts: Deps, caller: Holder
-) -> PersonaOut:
+async def put_persona(request: Request, key: Named, parts: Deps) -> PersonaOut:
     """Write a persona; its version counts up. All gateways use it from their next request on."""
-    key = (caller.tenant, check_new_id(persona_id, "persona_id"))
+    tenant, persona_id = key
+    check_new_id(persona_id, "persona_id")
     body: PersonaBody = validated(_PERSONA, await json_object(request))
-    stored = await parts.store.personas.put(key, Persona(body.text, body.attributes), body.ttl_s)
-    parts.personas.forget(key)
-    return _persona_out(persona_id, stored)
+    entry = Entry(persona_id, Persona(body.text, body.attributes), body.ttl_s)
+    return _written(parts, key, await parts.store.personas.put(tenant, entry))
 
 
 @router.patch("/v1/personas/{persona_id}", openapi_extra=takes(PersonaPatch))
-async def patch_persona(
-    request: Request, persona_id: PersonaId, parts: Deps, caller: Holder
-) -> PersonaOut:
+async def patch_persona(request: Request, key: Named, parts: Deps) -> PersonaOut:
     """Change a persona by a JSON merge patch; writes of others in between are kept."""
-    key = (caller.tenant, check_id(persona_id, "persona_id"))
     patch: PersonaPatch = validated(_PATCH, await json_object(request))
     ttl_s = patch.ttl_s if "ttl_s" in patch.model_fields_set else Keep.TTL
     changed = await parts.store.personas.change(key, lambda old: _merged(old, patch), ttl_s)
-    if changed is None:
-        raise UnknownPersona("there is no persona with this id", field="persona_id")
-    parts.personas.forget(key)
-    return _persona_out(persona_id, changed)
+    return _written(parts, key, _found(changed))
 
 
 # Before the route of an id, which these two words would be.
@@ -117,21 +117,15 @@ async def import_personas(request: Request, parts: Deps, caller: Holder) -> Impo
 
 
 @router.get("/v1/personas/{persona_id}")
-async def get_persona(persona_id: PersonaId, parts: Deps, caller: Holder) -> PersonaOut:
-    key = (caller.tenant, check_id(persona_id, "persona_id"))
-    persona = await parts.store.personas.get(key)
-    if persona is None:
-        raise UnknownPersona("there is no persona with this id", field="persona_id")
-    return _persona_out(persona_id, persona)
+async def get_persona(key: Named, parts: Deps) -> PersonaOut:
+    return _persona_out(_found(await parts.store.personas.read(key)))
 
 
 @router.delete("/v1/personas/{persona_id}")
-async def delete_persona(persona_id: PersonaId, parts: Deps, caller: Holder) -> PersonaDeleted:
-    key = (caller.tenant, check_id(persona_id, "persona_id"))
-    if not await parts.store.personas.delete(key):
-        raise UnknownPersona("there is no persona with this id", field="persona_id")
+async def delete_persona(key: Named, parts: Deps) -> PersonaDeleted:
+    _found(await parts.store.personas.delete(key))
     parts.personas.forget(key)
-    return PersonaDeleted(id=persona_id, deleted=True)
+    return PersonaDeleted(id=key[1], deleted=True)
 
 
 def _merged(old: Persona, patch: PersonaPatch) -> Persona:
@@ -148,11 +142,25 @@ def _merged(old: Persona, patch: PersonaPatch) -> Persona:
     return Persona(text, attributes)
 
 
-def _persona_out(persona_id: str, persona: Persona) -> PersonaOut:
+def _found(stored: T | None) -> T:
+    if not stored:
+        raise UnknownPersona("there is no persona with this id", field="persona_id")
+    return stored
+
+
+def _written(parts: Parts, key: Key, stored: Entry) -> PersonaOut:
+    """What was written; this gateway looks it up anew, the others hear it from the store."""
+    parts.personas.forget(key)
+    return _persona_out(stored)
+
+
+def _persona_out(stored: Entry) -> PersonaOut:
+    persona = stored.persona
     return PersonaOut(
-        id=persona_id,
+        id=stored.id,
         text=persona.text,
         attributes=dict(persona.attributes),
         version=persona.version,
         updated_at=persona.updated_at,
+        ttl_s=stored.ttl_s,
     )

@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError, ResponseError
 
 from app.cache import Listener
+from app.redis.refusals import Refusals
 from model.errors import StartFailed, StoreUnavailable
 
 logger = logging.getLogger("personadual.store")
@@ -61,6 +62,7 @@ class RedisLink:
         self._retry_s = retry_s
         self._away_until = 0.0
         self._is_away = False
+        self._refusals = Refusals()
         self._is_closed = False
 
     @contextlib.asynccontextmanager
@@ -77,7 +79,7 @@ class RedisLink:
                 yield
         except ResponseError as error:
             # An answer, if a refusal (a full memory, a replica): no reason to leave it alone.
-            logger.error("the store refuses a command: %s", str(error).split(" ", 1)[0])
+            self._refusals.note(error)
             raise StoreUnavailable("the store refuses the command") from error
         except (RedisError, OSError, TimeoutError) as error:
             self._away_until = time.monotonic() + self._retry_s
@@ -85,6 +87,7 @@ class RedisLink:
                 self._is_away = True
                 logger.warning("the store does not answer: %s", type(error).__name__)
             raise StoreUnavailable("the store does not answer") from error
+        self._refusals.note_answer()
         if self._is_away:
             self._is_away = False
             logger.warning("the store answers again")

@@ -6,7 +6,7 @@ A request costs one round trip.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -22,7 +22,7 @@ CHANNEL = "personadual:personas"
 MAX_RACES = 32
 """How often a change is tried again because somebody else wrote in between."""
 _NO_SUCH_KEY = -2
-"""What Redis says for the time to live of a key that is not there."""
+"""What Redis says for the time to live of a key that is not there; -1 for one without."""
 
 # The braces keep a tenant's keys on one node of a Redis cluster, where the scripts need them.
 # The version opens the JSON text, so that a script counts it up without reading the rest: Lua
@@ -67,7 +67,7 @@ return versions
 _CHANGE = (
     "if redis.call('GET', KEYS[2]) ~= ARGV[6] then return 0 end"
     + _WRITE
-    + "return write(KEYS[2], ARGV[3], ARGV[4], ARGV[5])"
+    + "return {write(KEYS[2], ARGV[3], ARGV[4], ARGV[5]), redis.call('TTL', KEYS[2])}"
 )
 # One step, so that a persona that is put meanwhile keeps its place in the index.
 _DROP_EXPIRED = """
@@ -80,6 +80,7 @@ for n = 2, #KEYS do
 end
 return stale
 """
+_READ = "return {redis.call('GET', KEYS[1]), redis.call('TTL', KEYS[1])}"
 _DELETE = """
 local gone = redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
@@ -100,14 +101,19 @@ class RedisPersonas:
             raw = await self._link.redis.get(_value_key(key))
         return None if raw is None else _decode(cast("bytes", raw))
 
-    async def put(self, key: Key, persona: Persona, ttl_s: int | None) -> Persona:
-        [written] = await self._put(self._link, key[0], [Entry(key[1], persona, ttl_s)])
+    async def read(self, key: Key) -> Entry | None:
+        async with self._link.guarded():
+            raw, life_s = await self._link.redis.eval(_READ, 1, _value_key(key))
+        return None if raw is None else Entry(key[1], _decode(raw), _time_left(life_s))
+
+    async def put(self, tenant: str, entry: Entry) -> Entry:
+        [written] = await self._put(self._link, tenant, [entry])
         return written
 
     async def put_many(self, tenant: str, entries: Sequence[Entry]) -> None:
         await self._put(self._bulk, tenant, entries)
 
-    async def _put(self, link: RedisLink, tenant: str, entries: Sequence[Entry]) -> list[Persona]:
+    async def _put(self, link: RedisLink, tenant: str, entries: Sequence[Entry]) -> list[Entry]:
         updated_at = _now()
         arguments: list[str | bytes] = []
         for entry in entries:
@@ -125,13 +131,13 @@ class RedisPersonas:
                 *arguments,
             )
         return [
-            Persona(entry.persona.text, entry.persona.attributes, int(version), updated_at)
+            replace(entry, persona=_written(entry.persona, version, updated_at))
             for entry, version in zip(entries, versions, strict=True)
         ]
 
     async def change(
         self, key: Key, edit: Callable[[Persona], Persona], ttl_s: int | Keep | None
-    ) -> Persona | None:
+    ) -> Entry | None:
         for _ in range(MAX_RACES):
             async with self._link.guarded():
                 raw = cast("bytes | None", await self._link.redis.get(_value_key(key)))
@@ -139,7 +145,7 @@ class RedisPersonas:
                 return None
             persona, updated_at = edit(_decode(raw)), _now()
             async with self._link.guarded():
-                version = await self._link.redis.eval(
+                done = await self._link.redis.eval(
                     _CHANGE,
                     2,
                     _index_key(key[0]),
@@ -151,8 +157,9 @@ class RedisPersonas:
                     key[1],
                     raw,
                 )
-            if version:
-                return Persona(persona.text, persona.attributes, int(version), updated_at)
+            if done:
+                version, life_s = done
+                return Entry(key[1], _written(persona, version, updated_at), _time_left(life_s))
         raise StoreUnavailable("the persona is being written all the time; try again")
 
     async def delete(self, key: Key) -> bool:
@@ -200,7 +207,7 @@ class RedisPersonas:
                 pipeline.ttl(key)
             values, *lives = await pipeline.execute()
         found = [
-            Stored(persona_id, _read_or_none(value), None if life_s < 0 else max(life_s, 1))
+            Stored(persona_id, _read_or_none(value), _time_left(life_s))
             for persona_id, value, life_s in zip(page.ids, values, lives, strict=True)
             if life_s != _NO_SUCH_KEY  # it went since it was listed
         ]
@@ -253,6 +260,15 @@ def _content(persona: Persona, updated_at: str) -> bytes:
         "updated_at": updated_at,
     }
     return orjson.dumps(content)[1:]
+
+
+def _written(persona: Persona, version: int, updated_at: str) -> Persona:
+    return replace(persona, version=int(version), updated_at=updated_at)
+
+
+def _time_left(life_s: int) -> int | None:
+    """Redis rounds, and what is there still lives: at least a second, as `ttl_s` is written."""
+    return None if life_s < 0 else max(life_s, 1)
 
 
 def _read_or_none(raw: bytes | None) -> Persona | None:

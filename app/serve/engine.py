@@ -91,7 +91,9 @@ def own_checkpoint(folder: Path) -> Path:
         CardInvalid: its card is malformed.
     """
     if not (folder / "config.json").is_file():
-        raise StartFailed(f"{folder} holds no checkpoint (no config.json)")
+        raise StartFailed(
+            f"{folder} holds no checkpoint (no config.json); --model names the folder of one"
+        )
     load_card(folder)
     return folder.resolve()
 

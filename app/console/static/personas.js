@@ -2,6 +2,7 @@
 import { json } from "./api.js";
 import { read, write } from "./attributes.js";
 import { $, el, onSubmit, say } from "./dom.js";
+import { forgotten } from "./words.js";
 
 const PAGE = 50;
 const LAST = "~"; // the last character that an id may hold
@@ -116,6 +117,8 @@ export class Personas {
 
   show(persona) {
     this.shown = persona;
+    this.life = forgotten(persona.ttl_s);
+    say($("#persona .life"), this.life);
     $("#persona .persona-text").textContent = persona.text;
     const pairs = Object.entries(persona.attributes);
     $("#persona .attributes").replaceChildren(
@@ -131,6 +134,7 @@ export class Personas {
     $("#editor-id").readOnly = Boolean(persona);
     $("#editor-text").value = persona?.text ?? "";
     $("#editor-attributes").value = write(persona?.attributes ?? {});
+    say($("#editor .life"), persona && this.life && `${this.life}, which an edit leaves as it is.`);
     say($("#editor .note"), "");
     $("#editor").showModal();
     if (persona) $("#editor-text").focus();
@@ -143,7 +147,7 @@ export class Personas {
     else await this.put(id, text, attributes);
   }
 
-  /** What is not shown, as the time to live, stays as it is. */
+  /** The time to live stays as it is. */
   async change(id, text, attributes) {
     const gone = Object.keys(this.shown.attributes).filter((name) => !Object.hasOwn(attributes, name));
     const patch = { ...attributes, ...Object.fromEntries(gone.map((name) => [name, null])) };

@@ -15,6 +15,13 @@ export function duration(ms) {
   return ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
+/** When a persona with so many seconds to live is forgotten, as a time that stays true; "" if never. */
+export function forgotten(ttlS) {
+  if (ttlS === null) return "";
+  const end = new Date(Date.now() + ttlS * 1000);
+  return `Forgotten on ${end.toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}`;
+}
+
 /** `personalized` is the API's word; people read the one they write themselves. */
 export const modeName = (mode) => (mode === "personalized" ? "personalised" : mode);
 
