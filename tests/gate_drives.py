@@ -1,7 +1,8 @@
 """The two adapters of the gate behind one handle, and the table of cases that both must meet.
 
 A tiny vocabulary stands for a checkpoint: tags `0 1 2` and `0 3 4 2`, which part at index 1, or
-the single added tokens 5 and 6, which part at index 0.
+the single added tokens 5 and 6, which part at index 0. The answer's marker is `7 8`, or fused with
+a quotation mark `7 10`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import numpy as np
 import pytest
 import torch
 from vllm import SamplingParams
+from vllm.sampling_params import StructuredOutputsParams
 from vllm.v1.sample.logits_processor.interface import BatchUpdate
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext, LogitsProcRequestState
 
 from model.decision import Calibration
+from model.gate.marker import MarkerRule
 from model.gate.rule import TagRule
 from model.gate.v1 import GateV1
 from model.gate.v2 import GateV2
@@ -28,6 +31,8 @@ from model.mode import TagIds
 CPU = torch.device("cpu")
 VOCAB, FREE = 12, 9
 """Vocabulary size, and the token that the model wants most when nobody steers."""
+HALF, END, FUSED = 7, 8, 10
+PIECES = {f"t{i}": i for i in range(VOCAB)} | {"<answer": HALF, ">": END, '>"': FUSED}
 SPLIT = TagIds((0, 1, 2), (0, 3, 4, 2))
 SINGLE = TagIds((5,), (6,))
 MAX_LEN = 64
@@ -35,17 +40,21 @@ MAX_LEN = 64
 
 @dataclass
 class Request:
-    """A request as the engine sees it; `lead` is the model's log-odds of personalised mode."""
+    """A request as the engine sees it; `lead` is the model's log-odds of personalised mode, and
+    `wishes` the tokens that it wants at some indexes of the output, best first."""
 
     arguments: dict[str, Any] | None
     lead: float = 0.0
     seed: int | None = None
     prompt_len: int = 5
     output: list[int] = field(default_factory=list)
+    has_grammar: bool = False
+    wishes: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def params(self) -> SamplingParams:
-        return SamplingParams(extra_args=self.arguments, seed=self.seed)
+        grammar = StructuredOutputsParams(choice=["red"]) if self.has_grammar else None
+        return SamplingParams(extra_args=self.arguments, seed=self.seed, structured_outputs=grammar)
 
 
 GENERAL_OPENING = {SPLIT: [0, 1, 2], SINGLE: [5]}
@@ -78,6 +87,8 @@ def logits_of(requests: list[Request], ids: TagIds, forbidden: int | None = None
     general, personalized = ids.rivals()
     for row, request in enumerate(requests):
         logits[row, FREE] = 999.0
+        for rank, token in enumerate(request.wishes.get(len(request.output), ())):
+            logits[row, token] = 1009.0 - rank
         if math.isnan(request.lead):
             logits[row, [general, personalized]] = -math.inf
         else:
@@ -92,8 +103,8 @@ class DriveV1:
 
     forbidden: int | None = None
 
-    def __init__(self, ids: TagIds, calibration: Calibration) -> None:
-        self.gate = GateV1(TagRule(ids, calibration, CPU))
+    def __init__(self, ids: TagIds, calibration: Calibration, *, reasons: bool = True) -> None:
+        self.gate = GateV1(TagRule(ids, calibration, CPU), marker_of(reasons))
         self.ids = ids
         self.batch: list[Request] = []
 
@@ -116,7 +127,7 @@ class DriveV2:
 
     forbidden: int | None = None
 
-    def __init__(self, ids: TagIds, calibration: Calibration) -> None:
+    def __init__(self, ids: TagIds, calibration: Calibration, *, reasons: bool = True) -> None:
         self.ids = ids
         size = 16
         self.states = LogitsProcRequestState(
@@ -129,7 +140,8 @@ class DriveV2:
             prefill_len=_buffer(size),
             total_len=_buffer(size),
         )
-        self.gate = GateV2(TagRule(ids, calibration, CPU), self.states)
+        rule = TagRule(ids, calibration, CPU)
+        self.gate = GateV2(rule, self.states, marker=marker_of(reasons))
         self.batch: list[Request] = []
         self.slots: list[int] = []
 
@@ -140,6 +152,7 @@ class DriveV2:
             self.batch.append(request)
             self.states.prompt_len.np[slot] = request.prompt_len
             self.commit(request, slot)
+            self.states.prefill_len.np[slot] = request.prompt_len + len(request.output)
             gated = self.gate.add_request(slot, request.params)
             assert gated == any(k.startswith("personadual") for k in request.arguments or {})
         self.gate.apply_staged_writes()
@@ -174,6 +187,10 @@ class DriveV2:
                 request.output.append(token)
                 self.commit(request, slot)
         return logits
+
+
+def marker_of(reasons: bool) -> MarkerRule | None:
+    return MarkerRule(PIECES, CPU) if reasons else None
 
 
 def _buffer(size: int) -> Any:

@@ -6,6 +6,7 @@ one splits no text, so that the gateway gets the reply as the model wrote it; on
 forced the tag goes out as reasoning, since all else is read as the call. It is loaded by
 `--reasoning-parser-plugin` and works for requests whose chat-template arguments say that they
 are gated (`GATED_KEY`); for all others the grammar holds from the first token, as without it.
+A grammar begins between two tokens: that the marker ends with one is the gate's part (`marker`).
 It also counts the tokens of reasoning for `usage`, of every reply that opens with a tag.
 """
 

@@ -14,6 +14,7 @@ from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as Interf
 from model.card import Card, load_card
 from model.decision import Dial
 from model.errors import InvalidRequest
+from model.gate.marker import MarkerRule
 from model.gate.rule import TagRule
 from model.gate.v1 import GateV1
 from model.gate.v2 import GateV2
@@ -22,6 +23,7 @@ from model.mode import Mode, TagIds
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
     from vllm.sampling_params import SamplingParams
+    from vllm.tokenizers import TokenizerLike
 
 logger = init_logger("vllm.personadual")
 
@@ -34,17 +36,22 @@ class ModeGate(InterfaceV1, InterfaceV2):
     """
 
     def __new__(cls, vllm_config: VllmConfig, *rest: Any) -> Any:
+        from vllm.tokenizers import cached_tokenizer_from_config
+
         card, warning = load_card(Path(vllm_config.model_config.model))
         if warning:
             logger.warning("%s", warning)
         is_v2 = vllm_config.use_v2_model_runner
-        device = rest[0].device if is_v2 else rest[0]
-        rule = TagRule(_tag_ids(card, vllm_config), card.calibration, torch.device(device))
+        device = torch.device(rest[0].device if is_v2 else rest[0])
+        tokenizer = cached_tokenizer_from_config(vllm_config.model_config)
+        rule = TagRule(_tag_ids(card, tokenizer), card.calibration, device)
+        # Without reasoning a grammar begins behind the tag, whose tokens are the gate's own.
+        marker = MarkerRule(tokenizer.get_vocab(), device) if card.reasons else None
         logger.info("PersonaDual gate for model runner %s", "V2" if is_v2 else "V1")
         if not is_v2:
-            return GateV1(rule)
+            return GateV1(rule, marker)
         drafting = vllm_config.speculative_config
-        return GateV2(rule, rest[0], drafting.num_speculative_tokens if drafting else 0)
+        return GateV2(rule, rest[0], drafting.num_speculative_tokens if drafting else 0, marker)
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
@@ -55,9 +62,6 @@ class ModeGate(InterfaceV1, InterfaceV2):
             raise VLLMValidationError(error.message, parameter=error.field) from error
 
 
-def _tag_ids(card: Card, vllm_config: VllmConfig) -> TagIds:
-    from vllm.tokenizers import cached_tokenizer_from_config
-
-    tokenizer = cached_tokenizer_from_config(vllm_config.model_config)
+def _tag_ids(card: Card, tokenizer: TokenizerLike) -> TagIds:
     ids = {mode: tokenizer.encode(card.tags[mode], add_special_tokens=False) for mode in Mode}
     return TagIds(tuple(ids[Mode.GENERAL]), tuple(ids[Mode.PERSONALIZED]))
