@@ -6,7 +6,9 @@ gate: here a tag is text.
 
 What is outside the grammar stays readable: without an answer marker all text is the answer; a
 marker elsewhere than at the start of a line is dropped and its surroundings kept; text behind
-`</answer>` is not part of the reply.
+`</answer>` is not part of the reply. Where a grammar holds the answer, `</answer>` ends nothing: it
+stands where the model wanted to stop and the grammar did not let it (in a JSON string, say), and
+is dropped like any other.
 """
 
 from __future__ import annotations
@@ -63,11 +65,13 @@ class ReplyParser:
     `reasons` says whether the checkpoint reasons before it answers (its card knows). If so, text
     before the answer marker comes out as reasoning at once, and should the marker never come,
     `finish` gives all of it again as the answer. If not, all text comes out as the answer.
+    `has_grammar`: the answer ends where its grammar does.
     """
 
-    def __init__(self, tags: Tags, *, reasons: bool = True) -> None:
+    def __init__(self, tags: Tags, *, reasons: bool = True, has_grammar: bool = False) -> None:
         self._tags = {tags[mode].strip(): mode for mode in Mode}
         self._reasons = reasons
+        self._is_ended_by_marker = reasons and not has_grammar
         self._markers = _markers(tuple(self._tags))
         self._state = _State.TAG
         self._pending = ""
@@ -184,7 +188,7 @@ class ReplyParser:
         self._emit(before[:kept], pieces, begun)
         if marker == OPEN and self._state is _State.REASONING and opens_line:
             self._state = _State.ANSWER
-        elif marker == CLOSE and self._state is _State.ANSWER and self._reasons:
+        elif marker == CLOSE and self._state is _State.ANSWER and self._is_ended_by_marker:
             self._state, self._is_closed = _State.DONE, True
         else:
             self._emit(breaks, pieces, begun + kept)

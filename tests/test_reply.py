@@ -100,6 +100,26 @@ def test_cases_at_every_cut(name: str) -> None:
     assert parse(list(text), reasons)[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("written", "answer"),
+    [
+        ('{"dish": "tofu</answer>"}', '{"dish": "tofu"}'),
+        ('{"dish": "</b></answer> </answer>"}', '{"dish": "</b> "}'),
+        ('{"dish": "tofu"}</answer>', '{"dish": "tofu"}'),
+        ('{"dish": "</answer', '{"dish": "'),
+    ],
+)
+def test_a_grammar_ends_the_answer(written: str, answer: str) -> None:
+    """At every cut: the marker within is dropped, and nothing behind it is lost."""
+    text = f"[General_mode]Why.\n\n<answer>{written}"
+    for place in range(len(text) + 1):
+        parser = ReplyParser(Tags(), has_grammar=True)
+        pieces = [piece for part in cut(text, [place]) for piece in parser.feed(part)]
+        pieces += parser.finish()
+        assert "".join(shown for part, shown in pieces if part is Part.ANSWER) == answer
+        assert parser.reply.answer == answer
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_shown_is_what_is_parsed(name: str) -> None:
     """A caller that joins the answer pieces has the answer, and never saw a marker."""

@@ -107,6 +107,13 @@ class Plan:
         one = self.request.n in (None, 1)
         return bool(self.request.stream) and one and not self.request.logprobs
 
+    @property
+    def has_grammar(self) -> bool:
+        """Whether the answer, not what comes before it, is held by a grammar."""
+        form = self.raw.get("response_format")
+        is_text = isinstance(form, dict) and form.get("type") == "text"
+        return bool(self.raw.get("structured_outputs") or (form and not is_text))
+
     def decided(self, mode: Mode) -> Plan:
         """The plan after its decision: the mode is forced, and strict keeps the persona out."""
         persona = self.persona
@@ -138,7 +145,7 @@ class Plan:
         if served.has_gate:
             if body.get("tool_choice") not in (None, "auto", "none"):
                 template_arguments[GATED_KEY] = GATED_CALL
-            elif any(body.get(name) for name in _GRAMMARS):
+            elif self.has_grammar:
                 template_arguments[GATED_KEY] = GATED_ANSWER
             body["vllm_xargs"] = {**(self.request.vllm_xargs or {}), **dial.to_arguments()}
             self._make_room(body)

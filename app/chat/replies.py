@@ -128,7 +128,7 @@ class ChoiceReader:
         card = plan.served.card
         self._plan = plan
         self._given = given
-        self._parser = ReplyParser(card.tags, reasons=card.reasons)
+        self._parser = ReplyParser(card.tags, reasons=card.reasons, has_grammar=plan.has_grammar)
         self._opening: list[Any] = []
         self._aligned = AlignedEntries() if plan.request.logprobs else None
         self._has_call = False

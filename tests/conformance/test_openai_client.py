@@ -90,6 +90,15 @@ def test_parse_with_a_pydantic_model(gateway: Gateway, script: Script) -> None:
     assert sent(script)["chat_template_kwargs"] == {"personadual_gated": "answer"}
 
 
+def test_a_marker_within_a_grammar_ends_nothing(gateway: Gateway, script: Script) -> None:
+    """A model that wants to stop in a string writes the marker there: what comes is JSON still."""
+    script.answer = 'A city.\n\n<answer>{"name": "Paris</answer>", "people": 2}'
+    parsed = gateway.client.chat.completions.parse(response_format=City, **ASK)
+    assert parsed.choices[0].message.parsed == City(name="Paris", people=2)
+    text = gateway.client.chat.completions.create(response_format={"type": "text"}, **ASK)
+    assert text.choices[0].message.content == '{"name": "Paris'
+
+
 def test_extra_body_reaches_the_engine(gateway: Gateway, script: Script) -> None:
     """The client merges it at the top level; what is not ours goes on."""
     gateway.client.chat.completions.create(
