@@ -117,9 +117,12 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if state.global_step == 0:
             self._read(model)
 
-    def on_step_end(self, _args: Any, state: Any, _control: Any, model: Any, **_: Any) -> None:
+    def on_step_end(self, _args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
         if state.global_step % self._every == 0 or state.global_step == state.max_steps:
+            # What is logged clears the flag, and the step's own line would be left out.
+            is_logged = control.should_log
             self._read(model)
+            control.should_log = is_logged
 
     def _read(self, model: Any) -> None:
         was_training = model.training

