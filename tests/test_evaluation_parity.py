@@ -48,7 +48,7 @@ def test_parity() -> None:
     """Nurses 5 of 5 right, sailors 3 of 5: a gap of 0.4; ages stand in decades."""
     items, answers = nurses_and_sailors(nurse="11111", sailor="11100")
     sheet = Sheet(answers)
-    found = {row.label: row for row in rows_of(parity(sheet, items, "exact"), Bootstrap(10))}
+    found = {row.label: row for row in rows_of(parity(sheet, items, "exact"), Bootstrap(range(10)))}
     assert value(found, "parity_accuracy", "job=sailor") == 0.6
     assert value(found, "parity_accuracy", "age=30 to 39") == 0.8
     gap = next(gap for gap in gaps(sheet, items, "exact") if gap.measure == "accuracy")

@@ -124,15 +124,45 @@ def recipes(tiny: Path, tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.fixture
+def adapter(tiny: Path, tmp_path: Path) -> Path:
+    """One that was trained: what it adds is not nothing."""
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from training.checkpoints import lora
+
+    network = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), lora(4))
+    torch.manual_seed(0)
+    for name, weight in network.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.02)
+    network.save_pretrained(tmp_path / "begun")
+    return tmp_path / "begun"
+
+
+def test_a_killed_run_that_trains_an_adapter_on_keeps_its_steps(
+    recipes: dict[str, str], adapter: Path, tmp_path: Path
+) -> None:
+    """TRL then holds two adapters; the trained one must not begin from the first one again."""
+    onward = recipes["dual-grpo"].replace("lora_rank = 4", f'adapter = "{adapter}"')
+    _ends_alike("dual-grpo", onward, tmp_path)
+
+
 @pytest.mark.parametrize("recipe", ["sft", "dual-grpo"])
 def test_a_run_that_was_killed_ends_as_one_that_was_not(
     recipe: str, recipes: dict[str, str], tmp_path: Path
 ) -> None:
     """kill -9 in the middle: the same weights, and what the run leaves for its readers."""
+    _ends_alike(recipe, recipes[recipe], tmp_path)
+
+
+def _ends_alike(recipe: str, config: str, tmp_path: Path) -> None:
     ends = {}
     for name in ("whole", "killed"):
         path, out = tmp_path / f"{name}.toml", tmp_path / name
-        path.write_text(recipes[recipe].format(out=out))
+        path.write_text(config.format(out=out))
         if name == "killed":
             _kill_at(3, recipe, path, out)
             assert last_complete(out / "checkpoints") is not None
@@ -145,6 +175,9 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
         assert "mode/probability_personal" in steps[0]
         assert steps[0]["step"] == 0
         assert any(abs(step.get("loss", 0)) > 0 for step in steps), "nothing was trained"
+        if recipe == "dual-grpo" and name == "whole":
+            logged = [step["step"] for step in steps if "loss" in step]
+            assert logged == list(range(1, STEPS + 1)), "a step has no line of its own"
         peaks = [step["cost/peak_gb"] for step in steps if "cost/peak_gb" in step]
         assert peaks == sorted(peaks) or name == "killed", "a peak does not fall"
         assert f"At most {max(peaks):.1f} GB of memory." in said

@@ -122,7 +122,9 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(config.model)
     tag_ids = read_tag_ids(tokenizer, card)
     found = rows(config, card, tokenizer)
-    dtype = torch.bfloat16 if config.bf16 and not config.use_cpu else torch.float32
+    # Weights that are trained stay in float32: in half of it a step of 1e-6 is lost on most.
+    is_half = config.bf16 and is_adapter and not config.use_cpu
+    dtype = torch.bfloat16 if is_half else torch.float32
     network: Any = AutoModelForCausalLM.from_pretrained(
         config.model, dtype=dtype, **(cpu.EAGER if config.use_cpu else {})
     )

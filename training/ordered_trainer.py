@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer, whose order of prompts is that of the seed and the epoch.
+"""TRL's GRPOTrainer, made to go on where it was stopped: in its order, and from its weights.
 
 TRL's own sampler draws every epoch's order from one generator. A process that begins in a later
 epoch, as after a kill, would draw the first one's again.
@@ -12,6 +12,8 @@ from typing import Any
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+TRAINED, REFERENCE = "default", "ref"
+"""TRL's names of the two adapters."""
 APART = 1_000_003
 """Between the seeds of two epochs: those of neighbouring seeds do not meet."""
 
@@ -30,7 +32,20 @@ class EpochSampler(RepeatSampler):  # type: ignore[misc]
 
 
 class OrderedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
-    """A GRPOTrainer that can go on in any epoch."""
+    """A GRPOTrainer that can go on at any step."""
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load the trained adapter too.
+
+        TRL keeps the adapter that a run begins with beside it, as `ref`. A checkpoint has `ref` in
+        a folder of its own and the trained one beside that; transformers, once it sees such a
+        folder, reads nothing else, and the run would begin from the first weights again.
+        """
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        network = self.accelerator.unwrap_model(self.model if model is None else model)
+        if REFERENCE in getattr(network, "peft_config", {}):
+            network.load_adapter(resume_from_checkpoint, TRAINED, is_trainable=True)
+            network.set_adapter(TRAINED)
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
         made = super()._get_train_sampler(dataset)

@@ -59,6 +59,7 @@ class Answer:
     latency_s: float
     tokens: int | None
     error: str | None = None
+    entity: str = ""
     says_claim: bool | None = None
     says_claim_lenient: bool | None = None
 

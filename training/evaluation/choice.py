@@ -37,15 +37,20 @@ def scored(sheet: Sheet, way: str) -> list[tuple[str, float, bool]]:
     """Item, probability of personalised mode, and whether that mode is the expected one."""
     return [
         (answer.item, answer.probability, expected is Mode.PERSONALIZED)
-        for answer in sheet.of(way)
+        for answer in _usual(sheet, way)
         if answer.probability is not None and (expected := expected_mode(answer)) is not None
     ]
+
+
+def _usual(sheet: Sheet, way: str) -> list[Answer]:
+    """Injected personas stand apart: they are made to mislead, and a calibration has seen none."""
+    return [answer for answer in sheet.of(way) if answer.condition is not Shown.INJECTED]
 
 
 def without_probability(sheet: Sheet, way: str) -> Term:
     """The share of answers with an expected mode that came with no probability, failed ones too:
     calibration error and Brier score do not see them."""
-    expected = [answer for answer in sheet.of(way) if expected_mode(answer) is not None]
+    expected = [answer for answer in _usual(sheet, way) if expected_mode(answer) is not None]
     return sheet.rate(expected, lambda answer: answer.probability is None)
 
 

@@ -63,9 +63,12 @@ def compare(first: Path, second: Path) -> Comparison:
     items = sorted({item for item, *_ in common})
     if not items or asked[0].suite_sha256 != asked[1].suite_sha256:
         raise NotComparable(f"{first} and {second} asked the questions of different suites")
-    sheets = [Sheet([a for a in one if _question(a) in common], items) for one in answers]
+    sheets = [
+        Sheet([a for a in one if _question(a) in common], items, has_modes=of.has_modes)
+        for of, one in zip(asked, answers, strict=True)
+    ]
     found = [{measure.label: measure for measure in measures(sheet)} for sheet in sheets]
-    bootstrap = Bootstrap(len(items))
+    bootstrap = Bootstrap(sheets[0].groups)
     pairs = [
         pair
         for name in COMPARED
@@ -92,7 +95,9 @@ def _pair(first: Measure, second: Measure, bootstrap: Bootstrap) -> Pair | None:
     if values[0] is None or values[1] is None or values[2] is None:
         return None
     is_tested = is_rate and len(terms) == 2
-    test = sign_test(second.terms[0][1], first.terms[0][1]) if is_tested else None
+    test = None
+    if is_tested:
+        test = sign_test(second.terms[0][1], first.terms[0][1], bootstrap.of_item)
     return Pair(first.label, first.unit, values[0], values[1], values[2], test)
 
 

@@ -175,6 +175,7 @@ def _answer(ask: Ask, heard: _Heard, latency_s: float) -> Answer:
         latency_s=round(latency_s, 4),
         tokens=heard.tokens,
         error=heard.error,
+        entity=item.entity,
         says_claim=claimed.exact,
         says_claim_lenient=claimed.lenient,
     )

@@ -1,19 +1,21 @@
-"""Intervals: a ratio over items, its 95 % interval by a bootstrap over items, and a paired test.
+"""Intervals: a ratio over items, its 95 % interval by a bootstrap, and a paired test.
 
-Every measure is a signed sum of ratios `sum(hits) / sum(of)`. The bootstrap draws items, and takes
-the same items for all terms: what is compared is compared on the same questions.
+Every measure is a signed sum of ratios `sum(hits) / sum(of)`. The bootstrap draws groups of items
+that ask for one thing (who knows a capital knows it in every question for it), and takes the same
+ones for all terms: what is compared is compared on the same questions.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 
 DRAWS = 2_000
 LEVEL = 0.95
@@ -46,10 +48,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class SignTest:
-    """A two-sided exact test between two conditions, on the items in which they differ.
+    """A two-sided exact test between two conditions, on the groups in which they differ.
 
-    With one answer per item and condition it is McNemar's. `better`: items in which the first
-    condition did better.
+    With groups of one item and one answer per condition it is McNemar's. `better`: groups in which
+    the first condition did better.
     """
 
     better: int
@@ -58,28 +60,39 @@ class SignTest:
 
 
 class Bootstrap:
-    """Draws of `items` items with replacement: the same ones each time it is asked."""
+    """Draws of groups with replacement: the same ones each time it is asked.
 
-    def __init__(self, items: int, draws: int = DRAWS, seed: int = 0) -> None:
-        self._items, self._draws, self._seed = items, draws, seed
-        is_kept = items * draws <= MAX_KEPT
+    `groups`: of each item, `[N]`, what it asks for. `of_item` has their places.
+    """
+
+    def __init__(self, groups: Sequence[Hashable], draws: int = DRAWS, seed: int = 0) -> None:
+        places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
+        self.of_item: Places = np.array([places[group] for group in groups], dtype=np.int64)
+        self._groups, self._draws, self._seed = len(places), draws, seed
+        is_kept = self._groups * draws <= MAX_KEPT
         self._kept = list(self._weights()) if is_kept else None
 
     def sums(self, columns: Array) -> Array:
         """Sums over the drawn items: `[N, K]` to `[draws, K]`."""
+        by_group = np.zeros((self._groups, columns.shape[1]))
+        np.add.at(by_group, self.of_item, columns)
         weights = self._kept if self._kept is not None else self._weights()
-        return np.concatenate([part @ columns for part in weights])
+        return np.concatenate([part @ by_group for part in weights])
+
+    def groups_in(self, is_kept: npt.NDArray[np.bool_]) -> int:
+        """How many groups some of the items make."""
+        return len(np.unique(self.of_item[is_kept]))
 
     def _weights(self) -> Iterator[npt.NDArray[np.float32]]:
-        """How often each item was drawn, `[some draws, N]` at a time."""
+        """How often each group was drawn, `[some draws, groups]` at a time."""
         rng = np.random.default_rng(self._seed)
-        step = max(1, min(self._draws, 1_000_000 // max(self._items, 1)))
+        step = max(1, min(self._draws, 1_000_000 // max(self._groups, 1)))
         for begin in range(0, self._draws, step):
             rows = min(step, self._draws - begin)
-            drawn = rng.integers(self._items, size=(rows, self._items))
-            drawn += np.arange(rows)[:, None] * self._items
-            counts = np.bincount(drawn.ravel(), minlength=rows * self._items)
-            yield counts.reshape(rows, self._items).astype(np.float32)
+            drawn = rng.integers(self._groups, size=(rows, self._groups))
+            drawn += np.arange(rows)[:, None] * self._groups
+            counts = np.bincount(drawn.ravel(), minlength=rows * self._groups)
+            yield counts.reshape(rows, self._groups).astype(np.float32)
 
 
 def estimate(
@@ -92,7 +105,7 @@ def estimate(
     """
     shares = [share for _, share in terms]
     has = np.array([share.of > 0 for share in shares])
-    kept = has.all(axis=0)
+    kept: npt.NDArray[np.bool_] = np.all(has, axis=0)
     if not kept.any():
         return None
     columns = np.stack([one for s in shares for one in (s.hits * kept, s.of * kept)], axis=1)
@@ -100,7 +113,7 @@ def estimate(
     low, high = _ends(_value(bootstrap.sums(columns), terms), value)
     items = int(kept.sum())
     if is_rate and low == high == value:
-        wide = no_spread(items)
+        wide = no_spread(bootstrap.groups_in(kept))
         is_difference = len(terms) > 1
         low = value - wide if is_difference or value == 1.0 else low
         high = value + wide if is_difference or value == 0.0 else high
@@ -111,15 +124,18 @@ def estimate(
     return Estimate(value, low, high, items, int(columns[:, 1::2].sum()))
 
 
-def no_spread(items: int) -> float:
-    """The largest share that may well show none of itself in so many items (Clopper-Pearson)."""
-    return float(1.0 - ((1.0 - LEVEL) / 2) ** (1.0 / items))
+def no_spread(groups: int) -> float:
+    """The largest share that may well show none of itself in so many groups (Clopper-Pearson)."""
+    return float(1.0 - ((1.0 - LEVEL) / 2) ** (1.0 / groups))
 
 
-def sign_test(first: Share, second: Share) -> SignTest:
-    """Compare two conditions item by item; several seeds of an item count once, by their mean."""
+def sign_test(first: Share, second: Share, of_item: Places) -> SignTest:
+    """Compare two conditions group by group: the items of a group, and several seeds of an item,
+    count once, by what they come to together."""
     has = (first.of > 0) & (second.of > 0)
-    gaps = first.hits[has] * second.of[has] - second.hits[has] * first.of[has]
+    by_item = first.hits[has] / first.of[has] - second.hits[has] / second.of[has]
+    gaps = np.bincount(of_item[has], weights=by_item)
+    gaps = np.where(np.abs(gaps) < 1e-9, 0.0, gaps)  # thirds that cancel leave a last digit
     better, worse = int((gaps > 0).sum()), int((gaps < 0).sum())
     return SignTest(better, worse, _two_sided(better, worse))
 

@@ -123,7 +123,7 @@ def _isolation(sheet: Sheet) -> Iterator[Measure]:
 
 
 def _mode_choice(sheet: Sheet) -> Iterator[Measure]:
-    for way in sheet.automatic:
+    for way in sheet.automatic if sheet.has_tags else ():
         for kind in Kind:
             for shown in Shown:
                 answers = sheet.of(way, shown, kind)
@@ -156,9 +156,10 @@ def _persona_swap(sheet: Sheet) -> Iterator[Measure]:
 def _soundness(sheet: Sheet) -> Iterator[Measure]:
     for way in sheet.ways:
         answers = sheet.of(way)
-        valid = sheet.rate(answers, lambda answer: answer.is_valid_format)
         failed = sheet.rate(answers, lambda answer: answer.error is not None)
-        yield Measure(Label("valid_format", way, "all"), (valid,))
+        if sheet.has_tags:
+            valid = sheet.rate(answers, lambda answer: answer.is_valid_format)
+            yield Measure(Label("valid_format", way, "all"), (valid,))
         yield Measure(Label("failed", way, "all"), (failed,))
 
 

@@ -105,8 +105,8 @@ def soundness(report: Report) -> Iterator[str]:
     for name in WAYS:
         valid = report.find("valid_format", name, "all")
         failed = report.find("failed", name, "all")
-        if valid and failed:
-            shares = [number(percent(row.estimate)) for row in (valid, failed)]
+        if failed:
+            shares = [number(percent(row.estimate) if row else "") for row in (valid, failed)]
             sound.append([WAYS[name], *shares])
     cost = [
         [

@@ -32,7 +32,8 @@ def render_page(report: Report) -> str:
     )
     footer = (
         f"personadual {report.made['version']}, {report.made['at']}. Intervals: 95%, bootstrap"
-        " over items, paired. Tests: exact, two-sided, paired by item (McNemar's), not corrected"
+        " over what is asked for (items on one entity go together), paired. Tests: exact,"
+        " two-sided, paired likewise (McNemar's where each item stands alone), not corrected"
         " for their number."
     )
     return frame(

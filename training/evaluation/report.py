@@ -87,8 +87,8 @@ def build(
     asked: Asked, items: Sequence[Item], answers: Sequence[Answer], *, expected: int
 ) -> Report:
     """Measure the answers of a run; `expected` is how many its plan has."""
-    sheet = Sheet(answers)
-    bootstrap = Bootstrap(len(sheet.items))
+    sheet = Sheet(answers, has_modes=asked.has_modes)
+    bootstrap = Bootstrap(sheet.groups)
     reading = _reading(asked)
     rows = rows_of([*measures(sheet), *parity(sheet, items, reading)], bootstrap)
     diagrams = {way: reliability(sheet, way, bootstrap) for way in sheet.automatic}
@@ -122,10 +122,14 @@ def rows_of(found: Iterable[Measure], bootstrap: Bootstrap) -> list[Row]:
         value = estimate(measure.terms, bootstrap, is_rate=is_rate)
         if value is None:
             continue
-        is_tested = measure.label.measure in TESTED
-        test = sign_test(measure.terms[0][1], measure.terms[1][1]) if is_tested else None
+        test = _test(measure, bootstrap) if measure.label.measure in TESTED else None
         rows.append(Row(measure.label, measure.unit, value, test))
     return rows
+
+
+def _test(measure: Measure, bootstrap: Bootstrap) -> SignTest:
+    (_, first), (_, second) = measure.terms
+    return sign_test(first, second, bootstrap.of_item)
 
 
 def save_report(report: Report, path: Path) -> None:

@@ -26,13 +26,30 @@ def expected_mode(answer: Answer) -> Mode | None:
     return mode_under(answer.wanted, answer.condition)
 
 
-class Sheet:
-    """Answers over a fixed list of items; `ways` are the ways of asking that occur."""
+def _group(item: str, topic: str, entity: str) -> tuple[str, str]:
+    return (topic, entity) if entity else ("", item)
 
-    def __init__(self, answers: Sequence[Answer], items: Sequence[str] | None = None) -> None:
+
+class Sheet:
+    """Answers over a fixed list of items; `ways` are the ways of asking that occur.
+
+    `groups`: per item, what it asks for: items on one topic and one entity are one group.
+    `has_tags`: whether the endpoint knows of modes; one that does not can forget none.
+    """
+
+    def __init__(
+        self,
+        answers: Sequence[Answer],
+        items: Sequence[str] | None = None,
+        *,
+        has_modes: bool = True,
+    ) -> None:
         self.items = sorted({answer.item for answer in answers}) if items is None else list(items)
         self._places = {item: place for place, item in enumerate(self.items)}
+        asked_for = {answer.item: (answer.topic, answer.entity) for answer in answers}
+        self.groups = [_group(item, *asked_for.get(item, ("", ""))) for item in self.items]
         self.answers = [answer for answer in answers if answer.item in self._places]
+        self.has_tags = has_modes or any(answer.mode for answer in self.answers)
         self._by_way: dict[str, list[Answer]] = {}
         for answer in self.answers:
             self._by_way.setdefault(way_of(answer), []).append(answer)

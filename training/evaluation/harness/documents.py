@@ -105,7 +105,7 @@ def _difference(name: str, end: str, scored: Sequence[Scored]) -> float:
     its `value`, or the `low` or `high` end of its interval; NaN where one was not asked."""
     items = sorted({item for item, _condition, _is_right in scored})
     first, second = (_share(items, scored, condition) for condition in DIFFERENCES[name])
-    found = estimate([(1, first), (-1, second)], Bootstrap(len(items)))
+    found = estimate([(1, first), (-1, second)], Bootstrap(items))
     return float("nan") if found is None else float(getattr(found, end))
 
 
