@@ -25,7 +25,13 @@ from app.settings import Settings
 from app.shadow.shadows import Shadows
 from model.decision import Decision, Source
 from model.engine import Answering, EngineStream
-from model.errors import EngineBroken, EngineUnavailable, PersonaDualError, StoreUnavailable
+from model.errors import (
+    EngineBroken,
+    EngineBusy,
+    EngineUnavailable,
+    PersonaDualError,
+    StoreUnavailable,
+)
 from model.mode import Mode
 from model.persona import PersonaStatus
 
@@ -214,6 +220,9 @@ class Chat:
     async def _ask(self, call: Awaitable[T]) -> T:
         try:
             return await call
+        except EngineBusy:
+            self._served.doubt()
+            raise
         except EngineUnavailable:
             self._served.forget()
             raise
