@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from app.main import open_engine
-from app.personas import Key
+from app.personas import Key, Lasting
 from app.settings import Settings
-from model.persona import Persona
 from model.vllm import CHAT_PATH
 from tests.conftest import Gateway, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script
@@ -118,7 +117,7 @@ def test_a_caller_who_leaves_during_its_upload(gateway: Gateway, caplog: Any) ->
 class BrokenStore(CountingStore):
     """A store with a bug."""
 
-    async def get(self, key: Key) -> Persona | None:
+    async def get(self, key: Key) -> Lasting | None:
         raise RuntimeError("okapi")
 
 
