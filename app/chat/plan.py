@@ -271,12 +271,15 @@ def make_plan(
     return plan
 
 
-def salt_of(choice: PersonaChoice, tenant: str, *, is_alone: bool) -> str | None:
+def salt_of(
+    request: ChatRequest, choice: PersonaChoice, tenant: str, *, is_alone: bool
+) -> str | None:
     """Keeps one user's prefix-cache entries from answering (and timing) another's requests.
 
-    `is_alone`: no key tells tenants apart, so that requests without a persona may share.
+    Who names no persona is told apart by OpenAI's own fields, whatever they say. `is_alone`: no
+    key tells tenants apart, so that requests of nobody may share.
     """
-    mine = choice.id or choice.text
-    if mine is None and is_alone:
+    mine = choice.id or request.safety_identifier or request.user or choice.text
+    if not mine and is_alone:
         return None
     return hashlib.blake2b(f"{tenant}\n{mine or ''}".encode(), digest_size=16).hexdigest()

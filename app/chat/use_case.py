@@ -162,7 +162,8 @@ class Chat:
             served = await self._served.get()
         ruling = self._policies.ruling(asked.caller)
         persona = await self._persona(choice, ruling)
-        salt = salt_of(choice, asked.caller.tenant, is_alone=asked.caller.key_id is None)
+        is_alone = asked.caller.key_id is None
+        salt = salt_of(asked.request, choice, asked.caller.tenant, is_alone=is_alone)
         return make_plan(asked.request, asked.raw, served, ruling, choice, persona, salt)
 
     async def _persona(self, choice: PersonaChoice, ruling: Ruling) -> PersonaUse:
