@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import resource
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from tests.test_gateway_edges import body
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 IDLE = 400
+OUR_ID = re.compile("req-[0-9a-f]{24}")
 
 
 class Hasty(Connection):
@@ -96,7 +98,21 @@ def test_a_request_that_drips_is_dropped(hasty: Gateway, ready: bytes) -> None:
         assert drip(connection, b"X" * 200) < 2
         answer = first(rest(connection))
         assert (answer.status, answer.json["error"]["code"]) == (408, "too_slow")
+        assert OUR_ID.fullmatch(answer.headers["x-request-id"])
     wait_until(lambda: "personadual_inflight 1.0" in metrics(hasty), 2)
+
+
+@pytest.mark.parametrize("rest_of_head", [b"X-A: a\r\nX-B", b"Content-Length: 9000\r\n\r\n"])
+def test_a_refusal_bears_the_callers_id(hasty: Gateway, rest_of_head: bytes) -> None:
+    """Of the request that is refused, not of the one before it on the same connection."""
+    with connected(hasty) as connection:
+        connection.sendall(
+            b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: one\r\n\r\n"
+        )
+        assert b"x-request-id: one" in connection.recv(65_536)
+        connection.sendall(HEAD + b"X-Request-Id: two\r\n" + rest_of_head)
+        answer = first(rest(connection))
+        assert (answer.status, answer.headers["x-request-id"]) == (408, "two")
 
 
 def test_a_second_request_that_drips_is_dropped(hasty: Gateway) -> None:
@@ -189,6 +205,7 @@ def test_what_is_no_http_is_refused(gateway: Gateway, name: str) -> None:
         connection.sendall(NO_HTTP[name])
         answer = first(rest(connection))
         assert (answer.status, answer.json["error"]["type"]) == (400, "invalid_request_error")
+        assert OUR_ID.fullmatch(answer.headers["x-request-id"])
     assert call(gateway.url, "/health/live").status == 200
 
 
@@ -230,6 +247,8 @@ def test_more_connections_than_files_allow(
         with connected(gateway) as one_more:
             answer = first(rest(one_more))
         assert (answer.status, answer.json["error"]["code"]) == (503, "full")
+        assert int(answer.headers["retry-after"]) > 0
+        assert OUR_ID.fullmatch(answer.headers["x-request-id"])
         assert kept
     wait_until(lambda: chat(gateway.url).status == 200, 5)
 

@@ -50,7 +50,8 @@ def test_an_engine_that_is_not_there(start_gateway: Starter, script: Script) -> 
     answer = chat(gateway.url)
     assert answer.status == 503
     assert answer.json["error"]["code"] == "engine_unavailable"
-    assert call(gateway.url, "/health/ready").status == 503
+    ready = call(gateway.url, "/health/ready")
+    assert (ready.status, ready.headers["retry-after"]) == (503, "2")
     assert call(gateway.url, "/health/live").status == 200
 
 

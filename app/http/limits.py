@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import re
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.access.quota import Lease
 from app.chat.stopwatch import Stopwatch
 from app.errors import to_http
+from app.http import request_ids
 from app.http.ending import Ending
 from app.jsonl import IMPORT_PATH
 from app.logs import request_id
@@ -25,7 +24,6 @@ from model.errors import GatewayEnding, PersonaDualError, TooLarge
 
 logger = logging.getLogger("personadual.gateway")
 
-_CLEAN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # A caller that is refused in the middle of its upload reads the answer only after it has sent
 # all; beyond this many times the limit of a plain body it is cut off.
 DRAIN_FACTOR = 4
@@ -126,7 +124,9 @@ class _Exchange:
         self._state: dict[str, Any] = scope.setdefault("state", {})
         self._watch = self._state["watch"] = Stopwatch()
         headers = dict(scope["headers"])
-        self._id = _request_id(headers.get(b"x-request-id"))
+        self._id = self._state[request_ids.STATE] = request_ids.id_for(
+            headers.get(request_ids.HEADER)
+        )
         request_id.set(self._id.decode())
         self.announced_bytes = int(headers.get(b"content-length") or 0)
         self.route = route_of(scope["path"])
@@ -141,7 +141,7 @@ class _Exchange:
             overhead_ms = f"{own_s * 1000:.2f}".encode()
             message["headers"] = [
                 *message.get("headers", ()),
-                (b"x-request-id", self._id),
+                (request_ids.HEADER, self._id),
                 (b"x-personadual-overhead-ms", overhead_ms),
                 *self._state.get("ratelimit", ()),
                 *(CLOSE if self._ending.has_begun else ()),
@@ -209,9 +209,3 @@ def _as_routed(scope: Scope) -> Scope:
         "method": "GET" if method == "HEAD" else method,
         "path": path.rstrip("/") or "/",
     }
-
-
-def _request_id(given: bytes | None) -> bytes:
-    if given is not None and _CLEAN_ID.fullmatch(given):
-        return given
-    return b"req-%024x" % random.getrandbits(96)
