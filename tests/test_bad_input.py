@@ -38,7 +38,10 @@ def is_well_refused(answer: Answer) -> bool:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd", "gzip, identity", "\x7f"])
-@pytest.mark.parametrize(("method", "path"), [("POST", CHAT), ("PUT", "/v1/personas/ada")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", CHAT), ("PUT", "/v1/personas/ada"), ("POST", "/v1/personas/import")],
+)
 def test_compressed_bodies_are_refused(
     gateway: Gateway, encoding: str, method: str, path: str
 ) -> None:
