@@ -67,6 +67,31 @@ def nested(depth: int) -> bytes:
     )
 
 
+def deep(levels: int = 60) -> Any:
+    return {} if not levels else {"properties": deep(levels - 1)}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tools", [{"type": "function", "function": {"name": "f", "parameters": deep()}}]),
+        ("chat_template_kwargs", {"note": deep()}),
+        ("documents", [deep()]),
+        (
+            "messages",
+            [{"role": "user", "content": [{"type": "text", "text": "x", "more": deep()}]}],
+        ),
+        ("messages", [{"role": "user", "content": "x", "more": deep()}]),
+        ("messages", [{"role": "tool", "content": "x", "arguments": json.dumps({"\\": deep()})}]),
+    ],
+)
+def test_what_is_nested_too_deeply_is_named(gateway: Gateway, field: str, value: Any) -> None:
+    answer = call(gateway.url, CHAT, {**PLAIN, field: value})
+    assert answer.status == 400
+    assert answer.json["error"]["param"] == field
+    assert answer.json["error"]["message"] == f"{field} is nested too deeply"
+
+
 ODD: dict[str, tuple[bytes, int]] = {
     "nested 1,000 deep": (nested(1_000), 400),
     "nested a million deep": (nested(1_000_000), 400),

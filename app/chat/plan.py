@@ -135,9 +135,10 @@ class Plan:
         )
         for name in ("tools", "documents"):
             if body.get(name):
-                body[name] = served.plainer.value(body[name])
+                body[name] = served.plainer.value(body[name], name)
+        given_arguments = self.request.chat_template_kwargs or {}
         template_arguments = {
-            **served.plainer.value(self.request.chat_template_kwargs or {}),
+            **served.plainer.value(given_arguments, "chat_template_kwargs"),
             **card.chat_template_kwargs,
         }
         if self.salt is not None:
