@@ -20,6 +20,7 @@ from tests.conftest import Gateway, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script
 from tests.http import Answer, call, chat
 from tests.test_gateway_edges import body
+from tests.test_metrics import value
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 IDLE = 400
@@ -155,6 +156,28 @@ def test_an_upload_that_comes_on_is_heard_out(hasty: Gateway, script: Script) ->
             connection.sendall(raw[at : at + 200])
             time.sleep(0.12)
         assert first(rest(connection)).status == 200
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_an_upload_is_none_of_our_own_time(gateway: Gateway, script: Script, framing: str) -> None:
+    """The caller's half second shows neither in the header nor in the metric."""
+    raw = body()
+    how, pieces = {
+        "length": (b"Content-Length: %d" % len(raw), [raw[:9], raw[9:]]),
+        "chunks": (
+            b"Transfer-Encoding: chunked",
+            [b"9\r\n%b\r\n" % raw[:9], b"%x\r\n%b\r\n0\r\n\r\n" % (len(raw) - 9, raw[9:])],
+        ),
+    }[framing]
+    with connected(gateway) as connection:
+        connection.sendall(HEAD + how + b"\r\nConnection: close\r\n\r\n")
+        for piece in pieces:
+            time.sleep(0.25)
+            connection.sendall(piece)
+        answer = first(rest(connection))
+    assert answer.status == 200
+    assert float(answer.headers["x-personadual-overhead-ms"]) < 200
+    assert value(metrics(gateway), "personadual_overhead_seconds_sum") < 0.2
 
 
 ENDLESS = {

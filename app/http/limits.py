@@ -81,8 +81,9 @@ class Edge:
         scope = _as_routed(scope)
         is_import = scope["path"] == IMPORT_PATH
         max_bytes = self._max_import_bytes if is_import else self._max_body_bytes
-        body = _Body(receive, max_bytes, DRAIN_FACTOR * self._max_body_bytes)
-        exchange = _Exchange(scope, body, send, self._metrics, self._ending)
+        watch = Stopwatch()
+        body = _Body(receive, watch, max_bytes, DRAIN_FACTOR * self._max_body_bytes)
+        exchange = _Exchange(scope, body, send, watch, self._metrics, self._ending)
         with self._metrics.inflight.track_inprogress():
             try:
                 if exchange.announced_bytes > max_bytes:
@@ -114,7 +115,13 @@ class _Exchange:
     """One request, and how it is answered."""
 
     def __init__(
-        self, scope: Scope, body: _Body, send: Send, metrics: Metrics, ending: Ending
+        self,
+        scope: Scope,
+        body: _Body,
+        send: Send,
+        watch: Stopwatch,
+        metrics: Metrics,
+        ending: Ending,
     ) -> None:
         self._scope = scope
         self._body = body
@@ -122,7 +129,7 @@ class _Exchange:
         self._metrics = metrics
         self._ending = ending
         self._state: dict[str, Any] = scope.setdefault("state", {})
-        self._watch = self._state["watch"] = Stopwatch()
+        self._watch = self._state["watch"] = watch
         headers = dict(scope["headers"])
         self._id = self._state[request_ids.STATE] = request_ids.id_for(
             headers.get(request_ids.HEADER)
@@ -167,32 +174,39 @@ class _Exchange:
 
 
 class _Body:
-    """Bounds a body that does not say its length before it comes."""
+    """Bounds a body that does not say its length before it comes, and times the wait for it."""
 
-    def __init__(self, receive: Receive, max_bytes: int, drain_bytes: int) -> None:
+    def __init__(
+        self, receive: Receive, watch: Stopwatch, max_bytes: int, drain_bytes: int
+    ) -> None:
         self._receive = receive
+        self._watch = watch
         self._max_bytes = max_bytes
         self._drain_bytes = drain_bytes
         self.seen_bytes = 0
         self._is_over = False
 
     async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.request" and not self._is_over:
-            self.seen_bytes += len(message.get("body", b""))
-            self._is_over = not message.get("more_body", False)
-            if self.seen_bytes > self._max_bytes:
-                await self.drain()
-                raise self.too_large()
+        if self._is_over:  # what is left to hear is that the caller left
+            return await self._receive()
+        message = await self._next()
+        if message["type"] == "http.request" and self.seen_bytes > self._max_bytes:
+            await self.drain()
+            raise self.too_large()
         return message
 
     async def drain(self) -> None:
         """Read on and throw away, so that the caller gets to read the refusal."""
         until_bytes = self.seen_bytes + self._drain_bytes
         while not self._is_over and self.seen_bytes <= until_bytes:
+            await self._next()
+
+    async def _next(self) -> Message:
+        with self._watch.caller():
             message = await self._receive()
-            self.seen_bytes += len(message.get("body", b""))
-            self._is_over = not message.get("more_body", False)
+        self.seen_bytes += len(message.get("body", b""))
+        self._is_over = not message.get("more_body", False)
+        return message
 
     def too_large(self) -> TooLarge:
         return TooLarge(f"the body is over the limit of {self._max_bytes} bytes", field="body")
