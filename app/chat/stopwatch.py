@@ -19,7 +19,7 @@ class Stopwatch:
 
     `decided_at` and `text_at` are when the decision was known and the first text went out; the
     decision is the first choice's. `dropped`: tokens that the engine wrote into a stream that was
-    opened for its decision alone.
+    opened for its decision alone. `is_over`: of a stream, all but its last event has gone out.
     """
 
     begun: float = field(default_factory=time.perf_counter)
@@ -33,6 +33,7 @@ class Stopwatch:
     persona: PersonaStatus | None = None
     decided_at: float | None = None
     text_at: float | None = None
+    is_over: bool = False
 
     @contextmanager
     def engine(self) -> Iterator[None]:

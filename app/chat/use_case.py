@@ -205,17 +205,29 @@ class Chat:
                 shown = reader.read_burst(payloads)
                 if shown:
                     yield shown
+            # Before the last event: who has that may come back at once.
+            self._end(stream, plan, watch, reader)
             yield DONE
             if self._shadows is not None and decisions:
                 self._shadows.offer(plan, decisions[0], reader.answer)
         except PersonaDualError as error:
+            self._end(stream, plan, watch, reader)
             yield to_http(error).to_event()
         except Exception as error:  # the edge: behind the first byte no handler is left
             logger.exception("a stream failed")
+            self._end(stream, plan, watch, reader)
             yield to_http(PersonaDualError(type(error).__name__)).to_event()
         finally:
+            self._end(stream, plan, watch, reader)
+
+    def _end(
+        self, stream: EngineStream, plan: Plan, watch: Stopwatch, reader: StreamReader
+    ) -> None:
+        """Let the engine go and count what it did, once."""
+        if not watch.is_over:
+            watch.is_over = True
             stream.close()
-            mode = decisions[0].mode if decisions else None
+            mode = None if watch.decision is None else watch.decision.mode
             self._count_end(plan, mode, watch, reader.usage)
 
     async def _ask(self, call: Awaitable[T]) -> T:

@@ -153,10 +153,14 @@ class _Exchange:
                 *self._state.get("ratelimit", ()),
                 *(CLOSE if self._ending.has_begun else ()),
             ]
-        elif not message.get("more_body") and self.status != NOT_ANSWERED:
-            # Before the last byte is out: who has it may come back at once.
+        elif self.status != NOT_ANSWERED and self._is_last(message):
+            # Before the end is out: who has it may come back at once.
             await self._end_lease(self._watch.tokens or self._watch.streamed)
         await self._send(message)
+
+    def _is_last(self, message: Message) -> bool:
+        """Whether nothing comes behind it that its reader waits for."""
+        return self._watch.is_over or not message.get("more_body")
 
     async def refuse(self, error: PersonaDualError) -> None:
         await to_http(error).to_response()(self._scope, self._body.receive, self.send)
