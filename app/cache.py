@@ -45,6 +45,7 @@ class ReadCache(Generic[K, V]):
 
     `keeps_absence`: remember too that there is nothing under a key. `stale_s`: how long an entry
     outlives the last moment at which it was known to be right, while `fetch` finds the store away.
+    `left_s_of`: how long a value that has just been read is one at most; None for good.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class ReadCache(Generic[K, V]):
         life_s: float,
         keeps_absence: bool = True,
         stale_s: float = 0.0,
+        left_s_of: Callable[[V], float | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
@@ -62,6 +64,7 @@ class ReadCache(Generic[K, V]):
         self._life_s = life_s
         self._keeps_absence = keeps_absence
         self._stale_s = stale_s
+        self._left_s_of = left_s_of
         self._clock = clock
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
         self._flights: dict[K, asyncio.Task[V | None]] = {}
@@ -141,6 +144,9 @@ class ReadCache(Generic[K, V]):
             return
         now = self._clock()
         life_s = self._life_s if self._is_hearing else min(self._life_s, UNHEARD_LIFE_S)
+        left_s = None if value is None or self._left_s_of is None else self._left_s_of(value)
+        if left_s is not None:
+            life_s = min(life_s, left_s)
         self._entries[key] = _Entry(value, self._epoch, now, now + life_s)
         self._entries.move_to_end(key)
         while len(self._entries) > self._max_entries:

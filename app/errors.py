@@ -87,7 +87,8 @@ class HttpError:
         """The final event of a stream that fails after its first byte."""
         return b"data: " + self.to_json() + b"\n\n"
 
-    def to_response(self) -> Response:
+    def headers(self) -> dict[str, str]:
+        """What says whether, and when, to come again."""
         is_final = self.status < 429 or self.code in _FINAL
         headers = {"x-should-retry": "false"} if is_final else {}
         if self.status == 401:
@@ -97,7 +98,10 @@ class HttpError:
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(math.ceil(self.retry_after_s))
             headers["retry-after-ms"] = str(math.ceil(self.retry_after_s * 1000))
-        return Response(self.to_json(), self.status, headers, JSON)
+        return headers
+
+    def to_response(self) -> Response:
+        return Response(self.to_json(), self.status, self.headers(), JSON)
 
 
 def to_http(error: PersonaDualError) -> HttpError:

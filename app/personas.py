@@ -42,6 +42,14 @@ class Stored:
     ttl_s: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """A persona, and for how many seconds more it is one; None: for good."""
+
+    persona: Persona
+    left_s: float | None = None
+
+
 class Keep(Enum):
     """Stands for the time to live that a persona has already."""
 
@@ -51,10 +59,12 @@ class Keep(Enum):
 class PersonaStore(Protocol):
     """Where personas live. Every call raises `StoreUnavailable` when it does not answer."""
 
-    async def get(self, key: Key) -> Persona | None: ...
+    async def get(self, key: Key) -> Lasting | None:
+        """For the request path: the cheapest look there is."""
+        ...
 
     async def read(self, key: Key) -> Entry | None:
-        """`get` with the time that is left, for those who look after personas."""
+        """For those who look after personas: with the time that is left as the store knows it."""
         ...
 
     async def put(self, tenant: str, entry: Entry) -> Entry:
@@ -99,7 +109,8 @@ class Personas(Protocol):
 
 
 class PersonaCache:
-    """Reads personas of the store, most of the time without asking it; remembers absence too."""
+    """Reads personas of the store, most of the time without asking it; remembers absence too, and
+    no persona beyond its end."""
 
     def __init__(
         self,
@@ -113,8 +124,12 @@ class PersonaCache:
         self._store = store
         self._metrics = metrics
         self._clock = clock
-        self._cache: ReadCache[Key, Persona] = ReadCache(
-            self._fetch, max_entries=max_entries, life_s=life_s, clock=clock
+        self._cache: ReadCache[Key, Lasting] = ReadCache(
+            self._fetch,
+            max_entries=max_entries,
+            life_s=life_s,
+            left_s_of=lambda found: found.left_s,
+            clock=clock,
         )
         self.forget = self._cache.forget
         self.hears = self._cache.hears
@@ -125,11 +140,12 @@ class PersonaCache:
         Raises:
             StoreUnavailable: it is not cached and the store does not answer.
         """
-        is_known, persona = self._cache.peek(key)
+        is_known, found = self._cache.peek(key)
         if is_known:
             self._metrics.persona_lookups(LookupOutcome.CACHED).inc()
-            return persona
-        return await self._cache.get(key)
+        else:
+            found = await self._cache.get(key)
+        return None if found is None else found.persona
 
     def holds(self, key: Key) -> bool:
         """Whether `get` would answer without asking the store."""
@@ -138,13 +154,13 @@ class PersonaCache:
     def __len__(self) -> int:
         return len(self._cache)
 
-    async def _fetch(self, key: Key) -> Persona | None:
+    async def _fetch(self, key: Key) -> Lasting | None:
         begun = self._clock()
         outcome = LookupOutcome.UNAVAILABLE
         try:
-            persona = await self._store.get(key)
-            outcome = LookupOutcome.FOUND if persona else LookupOutcome.ABSENT
-            return persona
+            found = await self._store.get(key)
+            outcome = LookupOutcome.FOUND if found else LookupOutcome.ABSENT
+            return found
         finally:
             self._metrics.persona_lookups(outcome).inc()
             self._metrics.persona_lookup_seconds.observe(self._clock() - begun)

@@ -17,6 +17,7 @@ from model.mode import Tags
 from model.prompt import PromptForm
 
 FILE_NAME = "personadual.json"
+TOKENIZER_NAME = "tokenizer.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,12 @@ def load_card(folder: Path) -> tuple[Card, str | None]:
     """The card of a checkpoint folder, and a warning where defaults stand in for it.
 
     Raises:
-        CardInvalid: the card is malformed.
+        CardInvalid: the card, or the tokenizer.json beside it, is malformed or cannot be read.
     """
     path = folder / FILE_NAME
     warnings = []
-    if path.is_file():
-        card = parse_card(path.read_bytes())
+    if _is_there(path):
+        card = parse_card(_read(path))
     else:
         card = Card()
         warnings.append(f"no {FILE_NAME} with the checkpoint: default tags, prompt and calibration")
@@ -96,14 +97,33 @@ def save_card(card: Card, folder: Path) -> None:
 
 
 def _control_strings(folder: Path) -> tuple[str, ...]:
-    path = folder / "tokenizer.json"
-    if not path.is_file():
+    path = folder / TOKENIZER_NAME
+    if not _is_there(path):
         return ()
     return _read_control_strings(path, path.stat().st_mtime_ns)
+
+
+def _is_there(path: Path) -> bool:
+    """What lies in a folder that we may not look into is not there for us."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CardInvalid(f"{path.name} cannot be read: {reason}") from error
 
 
 @lru_cache(maxsize=8)
 def _read_control_strings(path: Path, _written_ns: int) -> tuple[str, ...]:
     """Megabytes of JSON: read again only when the file has changed."""
-    added = json.loads(path.read_text(encoding="utf-8")).get("added_tokens", [])
-    return tuple(token["content"] for token in added)
+    try:
+        added = json.loads(_read(path)).get("added_tokens", [])
+        return tuple(token["content"] for token in added)
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise CardInvalid(f"{path.name} is not what a tokenizer's file looks like") from error

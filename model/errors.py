@@ -15,7 +15,8 @@ PersonaDualError
 │   └── UnknownPersona
 ├── StoreUnavailable          Redis does not answer
 ├── EngineError               the engine did not give what we asked for
-│   ├── EngineUnavailable     no connection, or it is overloaded
+│   ├── EngineUnavailable     no connection
+│   │   └── EngineBusy        it says that it is overloaded, or starting
 │   ├── EngineTimeout         it did not answer in time
 │   ├── EngineRejected        it refused the request; carries its status and error object
 │   └── EngineBroken          it answered what no engine should (not JSON, cut stream)
@@ -109,6 +110,10 @@ class EngineError(PersonaDualError):
 
 class EngineUnavailable(EngineError):
     code = "engine_unavailable"
+
+
+class EngineBusy(EngineUnavailable):
+    """One code for both: what a caller does is the same, to come again."""
 
 
 class EngineTimeout(EngineError):

@@ -82,34 +82,43 @@ class Plainer:
         """
         content = message.get("content")
         if not isinstance(content, list):
-            plain: dict[str, Any] = self.value(message)
+            plain: dict[str, Any] = self.value(message, "messages")
             return plain
         rest = {key: value for key, value in message.items() if key != "content"}
-        return {
-            **self.value(rest),
-            "content": self._mend_seams([self._part(part) for part in content]),
-        }
+        try:
+            return {
+                **self._value(rest),
+                "content": self._mend_seams([self._part(part) for part in content]),
+            }
+        except _TooDeep:
+            raise _too_deep("messages") from None
 
-    def value(self, value: Any, depth: int = 0) -> Any:
+    def value(self, value: Any, field: str) -> Any:
         """A JSON value with every text in it kept plain, keys and all: tools, calls, arguments.
 
         Raises:
-            InvalidRequest: it is nested deeper than any message of the protocol.
+            InvalidRequest: it is nested deeper than any of the protocol; it names the `field`.
         """
+        try:
+            return self._value(value)
+        except _TooDeep:
+            raise _too_deep(field) from None
+
+    def _value(self, value: Any, depth: int = 0) -> Any:
         if isinstance(value, str):
             return self.text(value)
         if depth > MAX_DEPTH:
-            raise _too_deep()
+            raise _TooDeep
         if isinstance(value, Mapping):
             return {self.text(key): self._field(key, item, depth) for key, item in value.items()}
         if isinstance(value, list):
-            return [self.value(item, depth + 1) for item in value]
+            return [self._value(item, depth + 1) for item in value]
         return value
 
     def _part(self, part: Any, levels: int = 2) -> Any:
         """A content part: `{"type": "image_url", "image_url": {"url": ...}}` and the like."""
         if not levels or not isinstance(part, Mapping):
-            return self.value(part, 1)
+            return self._value(part, 1)
         return {
             self.text(key): item
             if key in _LOADED_KEYS and isinstance(item, str)
@@ -125,9 +134,9 @@ class Plainer:
             except ValueError:
                 return self.text(value)
             except RecursionError:
-                raise _too_deep() from None
-            return json.dumps(self.value(parsed, depth + 1), ensure_ascii=False)
-        return self.value(value, depth + 1)
+                raise _TooDeep from None
+            return json.dumps(self._value(parsed, depth + 1), ensure_ascii=False)
+        return self._value(value, depth + 1)
 
     def _mend_seams(self, parts: list[Any]) -> list[Any]:
         """Templates may join text parts: no control string may arise where two of them meet."""
@@ -145,8 +154,12 @@ class Plainer:
         return parts
 
 
-def _too_deep() -> InvalidRequest:
-    return InvalidRequest("messages is nested too deeply", field="messages")
+class _TooDeep(Exception):
+    """A value is nested deeper than any of the protocol; whose it is stands outside."""
+
+
+def _too_deep(field: str) -> InvalidRequest:
+    return InvalidRequest(f"{field} is nested too deeply", field=field)
 
 
 def render(

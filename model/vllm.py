@@ -20,6 +20,7 @@ from model.decision import GREETING, MODE_ARGUMENT
 from model.engine import Body, EngineStream, Headers
 from model.errors import (
     EngineBroken,
+    EngineBusy,
     EngineError,
     EngineRejected,
     EngineTimeout,
@@ -237,7 +238,7 @@ def _refusal(status: int, raw: bytes) -> EngineError:
         # vLLM's 401 carries a bare string where OpenAI has an object.
         inner = {"message": str(inner)}
     if status in (502, 503, 429):
-        return EngineUnavailable("the engine is overloaded or starting")
+        return EngineBusy("the engine is overloaded or starting")
     if status in (408, 504):
         return EngineTimeout("the engine gave up on the request")
     if status >= 500:

@@ -40,6 +40,7 @@ class Script:
     fail_after: int | None = None  # tokens after which the connection breaks
     hang_after: int | None = None  # tokens after which nothing more comes
     headers_after_s: float = 0.0
+    models_after_s: float = 0.0  # how long it takes to say what it serves
     garbage: bytes | None = None  # what comes in place of an answer, or of a stream's tokens
     untagged: bool = False
     is_burst: bool = False  # a stream's events come in one write
@@ -103,6 +104,7 @@ class FakeEngine:
         return web.Response()
 
     async def _models(self, _request: web.Request) -> web.Response:
+        await asyncio.sleep(self.script.models_after_s)
         model = {"id": MODEL, "object": "model", "created": 1, "root": "", "max_model_len": 4096}
         return web.json_response({"object": "list", "data": [model]})
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.access.keys import ApiKey
 from app.access.quota import Limits, Slot, Standing
-from app.personas import Entry, Key, Page, PersonaStore
+from app.personas import Entry, Key, Lasting, Page, PersonaStore
 from model.errors import StoreUnavailable
 from model.persona import Persona
 
@@ -18,15 +18,16 @@ class CountingStore:
     def __init__(self) -> None:
         self.personas: dict[Key, Persona] = {}
         self.lookups = 0
+        self.left_s: float | None = None
         self.is_away = False
 
-    async def get(self, key: Key) -> Persona | None:
+    async def get(self, key: Key) -> Lasting | None:
         self.lookups += 1
         found = self.personas.get(key)
         await asyncio.sleep(0.01)
         if self.is_away:
             raise StoreUnavailable("away")
-        return found
+        return None if found is None else Lasting(found, self.left_s)
 
     async def read(self, key: Key) -> Entry | None:
         raise AssertionError

@@ -38,7 +38,10 @@ def is_well_refused(answer: Answer) -> bool:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd", "gzip, identity", "\x7f"])
-@pytest.mark.parametrize(("method", "path"), [("POST", CHAT), ("PUT", "/v1/personas/ada")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", CHAT), ("PUT", "/v1/personas/ada"), ("POST", "/v1/personas/import")],
+)
 def test_compressed_bodies_are_refused(
     gateway: Gateway, encoding: str, method: str, path: str
 ) -> None:
@@ -62,6 +65,31 @@ def nested(depth: int) -> bytes:
     return b'{"messages": [{"role": "user", "content": "x"}], "tools": ' + (
         b"[" * depth + b"]" * depth + b"}"
     )
+
+
+def deep(levels: int = 60) -> Any:
+    return {} if not levels else {"properties": deep(levels - 1)}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tools", [{"type": "function", "function": {"name": "f", "parameters": deep()}}]),
+        ("chat_template_kwargs", {"note": deep()}),
+        ("documents", [deep()]),
+        (
+            "messages",
+            [{"role": "user", "content": [{"type": "text", "text": "x", "more": deep()}]}],
+        ),
+        ("messages", [{"role": "user", "content": "x", "more": deep()}]),
+        ("messages", [{"role": "tool", "content": "x", "arguments": json.dumps({"\\": deep()})}]),
+    ],
+)
+def test_what_is_nested_too_deeply_is_named(gateway: Gateway, field: str, value: Any) -> None:
+    answer = call(gateway.url, CHAT, {**PLAIN, field: value})
+    assert answer.status == 400
+    assert answer.json["error"]["param"] == field
+    assert answer.json["error"]["message"] == f"{field} is nested too deeply"
 
 
 ODD: dict[str, tuple[bytes, int]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import resource
 import socket
 import subprocess
@@ -19,9 +20,11 @@ from tests.conftest import Gateway, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script
 from tests.http import Answer, call, chat
 from tests.test_gateway_edges import body
+from tests.test_metrics import value
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 IDLE = 400
+OUR_ID = re.compile("req-[0-9a-f]{24}")
 
 
 class Hasty(Connection):
@@ -96,7 +99,21 @@ def test_a_request_that_drips_is_dropped(hasty: Gateway, ready: bytes) -> None:
         assert drip(connection, b"X" * 200) < 2
         answer = first(rest(connection))
         assert (answer.status, answer.json["error"]["code"]) == (408, "too_slow")
+        assert OUR_ID.fullmatch(answer.headers["x-request-id"])
     wait_until(lambda: "personadual_inflight 1.0" in metrics(hasty), 2)
+
+
+@pytest.mark.parametrize("rest_of_head", [b"X-A: a\r\nX-B", b"Content-Length: 9000\r\n\r\n"])
+def test_a_refusal_bears_the_callers_id(hasty: Gateway, rest_of_head: bytes) -> None:
+    """Of the request that is refused, not of the one before it on the same connection."""
+    with connected(hasty) as connection:
+        connection.sendall(
+            b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: one\r\n\r\n"
+        )
+        assert b"x-request-id: one" in connection.recv(65_536)
+        connection.sendall(HEAD + b"X-Request-Id: two\r\n" + rest_of_head)
+        answer = first(rest(connection))
+        assert (answer.status, answer.headers["x-request-id"]) == (408, "two")
 
 
 def test_a_second_request_that_drips_is_dropped(hasty: Gateway) -> None:
@@ -139,6 +156,28 @@ def test_an_upload_that_comes_on_is_heard_out(hasty: Gateway, script: Script) ->
             connection.sendall(raw[at : at + 200])
             time.sleep(0.12)
         assert first(rest(connection)).status == 200
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_an_upload_is_none_of_our_own_time(gateway: Gateway, script: Script, framing: str) -> None:
+    """The caller's half second shows neither in the header nor in the metric."""
+    raw = body()
+    how, pieces = {
+        "length": (b"Content-Length: %d" % len(raw), [raw[:9], raw[9:]]),
+        "chunks": (
+            b"Transfer-Encoding: chunked",
+            [b"9\r\n%b\r\n" % raw[:9], b"%x\r\n%b\r\n0\r\n\r\n" % (len(raw) - 9, raw[9:])],
+        ),
+    }[framing]
+    with connected(gateway) as connection:
+        connection.sendall(HEAD + how + b"\r\nConnection: close\r\n\r\n")
+        for piece in pieces:
+            time.sleep(0.25)
+            connection.sendall(piece)
+        answer = first(rest(connection))
+    assert answer.status == 200
+    assert float(answer.headers["x-personadual-overhead-ms"]) < 200
+    assert value(metrics(gateway), "personadual_overhead_seconds_sum") < 0.2
 
 
 ENDLESS = {
@@ -189,6 +228,7 @@ def test_what_is_no_http_is_refused(gateway: Gateway, name: str) -> None:
         connection.sendall(NO_HTTP[name])
         answer = first(rest(connection))
         assert (answer.status, answer.json["error"]["type"]) == (400, "invalid_request_error")
+        assert OUR_ID.fullmatch(answer.headers["x-request-id"])
     assert call(gateway.url, "/health/live").status == 200
 
 
@@ -230,6 +270,8 @@ def test_more_connections_than_files_allow(
         with connected(gateway) as one_more:
             answer = first(rest(one_more))
         assert (answer.status, answer.json["error"]["code"]) == (503, "full")
+        assert int(answer.headers["retry-after"]) > 0
+        assert OUR_ID.fullmatch(answer.headers["x-request-id"])
         assert kept
     wait_until(lambda: chat(gateway.url).status == 200, 5)
 

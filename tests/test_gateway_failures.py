@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from app.main import open_engine
-from app.personas import Key
+from app.personas import Key, Lasting
 from app.settings import Settings
-from model.persona import Persona
 from model.vllm import CHAT_PATH
 from tests.conftest import Gateway, Starter, wait_until
 from tests.fake_engine import FakeEngine, Script
@@ -51,7 +50,8 @@ def test_an_engine_that_is_not_there(start_gateway: Starter, script: Script) -> 
     answer = chat(gateway.url)
     assert answer.status == 503
     assert answer.json["error"]["code"] == "engine_unavailable"
-    assert call(gateway.url, "/health/ready").status == 503
+    ready = call(gateway.url, "/health/ready")
+    assert (ready.status, ready.headers["retry-after"]) == (503, "2")
     assert call(gateway.url, "/health/live").status == 200
 
 
@@ -118,7 +118,7 @@ def test_a_caller_who_leaves_during_its_upload(gateway: Gateway, caplog: Any) ->
 class BrokenStore(CountingStore):
     """A store with a bug."""
 
-    async def get(self, key: Key) -> Persona | None:
+    async def get(self, key: Key) -> Lasting | None:
         raise RuntimeError("okapi")
 
 

@@ -91,6 +91,32 @@ def test_the_prefix_cache_is_salted_by_user(gateway: Gateway, script: Script) ->
     assert "cache_salt" not in sent(script)
 
 
+NO_PERSONA: dict[str, Any] = {"personadual": {"persona_id": None}}
+
+
+@pytest.mark.parametrize("field", ["user", "safety_identifier"])
+@pytest.mark.parametrize(
+    ("one", "other", "fields"),
+    [
+        ("ada", "bob", NO_PERSONA),
+        ("Ada Lovelace", "Bob Dylan", {}),
+        ("Ada Lovelace", "Bob Dylan", NO_PERSONA),
+        ("ada", "bob", {"personadual": {"persona": "Vegan."}}),
+    ],
+    ids=["off", "no id of a persona", "no id, and off", "the same text"],
+)
+def test_the_salt_is_the_users_without_a_persona_too(
+    gateway: Gateway, script: Script, field: str, one: str, other: str, fields: dict[str, Any]
+) -> None:
+    """A client's call for a title, or a user whose id can be none of a persona."""
+    salts = []
+    for user in (one, other, one):
+        assert chat(gateway.url, **{field: user}, **fields).status == 200
+        salts.append(sent(script).get("cache_salt"))
+    assert salts[0] == salts[2] != salts[1]
+    assert None not in salts
+
+
 def test_deployment_policy(start_gateway: Starter, fake: FakeEngine) -> None:
     """The deployment's mode holds where a request names none; its threshold likewise."""
     fake.reset().logprobs = P_LEANING

@@ -71,6 +71,32 @@ async def test_entries_live_shorter_while_nobody_listens() -> None:
         assert store.lookups == 2
 
 
+async def test_an_entry_lives_no_longer_than_its_persona() -> None:
+    """One whose end is near, or past by our clock, is asked for again; absence has no end."""
+    now = 0.0
+    store = CountingStore()
+    store.personas[KEY] = Persona("x")
+    cache = cache_over(store, clock=lambda: now)
+    store.left_s = 5
+    await cache.get(KEY)
+    now += 4.9
+    await cache.get(KEY)
+    assert store.lookups == 1
+    now += 0.2
+    store.left_s = -0.1
+    for lookups in (2, 3):
+        assert await cache.get(KEY) == Persona("x")
+        assert store.lookups == lookups
+    store.left_s = 100
+    await cache.get(KEY)
+    now += 29
+    await cache.get(KEY)
+    assert store.lookups == 4
+    now += 2
+    await cache.get(KEY)
+    assert store.lookups == 5
+
+
 async def test_a_write_during_a_lookup_is_not_lost() -> None:
     """What was read before the write must not be kept after it."""
     store = CountingStore()

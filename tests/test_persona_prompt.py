@@ -155,8 +155,8 @@ def test_no_key_of_a_call_or_tool_lets_text_through(
 
     def count(key: str, text: str) -> int:
         held: Any = {key: text}
-        tools = plainer.value([{"type": "function", "function": {"parameters": held}}])
-        note = plainer.value({key: text})[key]
+        tools = plainer.value([{"type": "function", "function": {"parameters": held}}], "tools")
+        note = plainer.value({key: text}, "chat_template_kwargs")[key]
         arguments = held if place == "object" else json.dumps(held)
         if place == "escaped arguments":
             arguments = arguments.replace("<", "\\u003c").replace("[", "\\u005b")
@@ -224,7 +224,7 @@ def _attacked(place: str, text: str) -> tuple[str | None, list[dict[str, Any]]]:
         return None, [{"role": "user", "content": "".join(p["text"] for p in _plain_parts(halves))}]
     if place == "escaped":
         escaped = json.dumps({text: text}).replace("<", "\\u003c")
-        [plain] = Plainer().value([{"arguments": escaped}])
+        [plain] = Plainer().value([{"arguments": escaped}], "tools")
         return None, [{"role": "user", "content": "".join(json.loads(plain["arguments"]))}]
     if place == "id":
         return None, [{"role": "tool", "tool_call_id": text, "content": text}]

@@ -85,6 +85,26 @@ def test_a_persona_says_how_long_it_lives(gateway: Gateway, script: Script, redi
         assert stats[command]["calls"] == asked[command]["calls"]
 
 
+def test_no_persona_is_used_beyond_its_end(gateway: Gateway, script: Script) -> None:
+    """Cached, and not asked for in the meantime; whether it was put so or changed."""
+    put_persona(gateway.url, "ada", "Ada.", ttl_s=1)
+    put_persona(gateway.url, "bob", "Bob.", ttl_s=1)
+    put_persona(gateway.url, "eve", "Eve.", ttl_s=1)
+    changes: dict[str, Any] = {"bob": {"text": "New."}, "eve": {"ttl_s": None}}
+    for name, change in changes.items():
+        assert call(gateway.url, f"/v1/personas/{name}", change, method="PATCH").status == 200
+    ended = time.monotonic() + 1.0
+    names = ("ada", "bob", "eve")
+
+    def statuses() -> list[str]:
+        answers = [chat(gateway.url, user=name) for name in names]
+        return [answer.json["personadual"]["persona"]["status"] for answer in answers]
+
+    assert statuses() == ["applied"] * 3
+    time.sleep(max(0.0, ended - time.monotonic()) + 0.1)
+    assert statuses() == ["absent", "absent", "applied"]
+
+
 def test_pages(gateway: Gateway) -> None:
     """Ids in order, each once, the last page without `next_after`."""
     names = [f"u{index:02d}" for index in range(7)]

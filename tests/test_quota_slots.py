@@ -52,6 +52,42 @@ def test_concurrent_requests_across_gateways(
     assert slots(redis, one) == 0
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "last"),
+    [({}, b"data: [DONE]"), ({"fail_after": 8}, b'data: {"error"')],
+    ids=["done", "an error"],
+)
+def test_a_streams_slot_is_free_with_its_last_event(
+    gateway: Gateway,
+    script: Script,
+    redis_server: RedisServer,
+    redis: Redis,
+    behaviour: dict[str, Any],
+    last: bytes,
+) -> None:
+    """Clients stop reading there, and ask again over another connection; it is paid then, too."""
+    limits = Limits(concurrent=1, tokens_per_minute=1_000_000)
+    key = new_key(redis_server.url, limits=limits)
+    for name, wanted in behaviour.items():
+        setattr(script, name, wanted)
+    host, port = gateway.url.removeprefix("http://").split(":")
+    raw = b'{"stream": true, "messages": [{"role": "user", "content": "x"}]}'
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Length: {len(raw)}\r\n\r\n"
+    ).encode()
+    for _ in range(60):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(head + raw)
+            said = b""
+            while last not in said:
+                got = connection.recv(65_536)
+                assert got
+                said += got
+            assert slots(redis, key) == 0
+            assert float(str(redis.hget(buckets(key), "tokens"))) < 1_000_000
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_caller_who_leaves_frees_its_slot_and_pays(
     gateway: Gateway, script: Script, redis_server: RedisServer, redis: Redis, stream: bool

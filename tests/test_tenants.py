@@ -128,7 +128,7 @@ def test_a_key_has_its_own_dial(
     fixed = new_key(url, dial=Rule(mode=Mode.GENERAL, may_override=False))
     for fields, field in (
         ({"personadual": {"mode": "personalized"}}, "personadual.mode"),
-        ({"model": "pocket-personalized"}, "personadual.mode"),
+        ({"model": "pocket-personalized"}, "model"),
         ({"personadual": {"threshold": 0.1}}, "personadual.threshold"),
         ({"personadual": {"decision": "sample"}}, "personadual.decision"),
     ):

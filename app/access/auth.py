@@ -18,6 +18,10 @@ from model.errors import KeyRefused, OriginRefused, RoleMissing, StoreUnavailabl
 logger = logging.getLogger("personadual.gateway")
 
 MAKE_ONE = "make one on its machine: personadual key create NAME"
+SWITCHED_OFF = (
+    "API keys are switched off here (PERSONADUAL_AUTH=off), so that none is looked at: set it to"
+    " auto or required, or use the command personadual key on its machine"
+)
 NO_PAGES = (
     "no key is asked for here, so web pages of other origins are not served: make a key"
     " (personadual key create NAME), with PERSONADUAL_AUTH=required where it is off; or call from a"
@@ -82,7 +86,10 @@ class Door:
         caller = self._anyone if await self._is_open(scope) else await self._holder(header)
         if role is not None and role not in caller.roles:
             if caller.key_id is None:
-                raise KeyRefused(f"this needs a key with the role {role}; {MAKE_ONE} --role {role}")
+                what = f"this needs a key with the role {role}"
+                if self._auth is Auth.OFF:
+                    raise KeyRefused(f"{what}; {SWITCHED_OFF}")
+                raise KeyRefused(f"{what}; {MAKE_ONE} --role {role}")
             raise RoleMissing(f"this key does not have the role {role}")
         return caller
 

@@ -28,7 +28,8 @@ def choose_dial(request: ChatRequest, alias: Mode | None, ruling: Ruling) -> tup
     wanted, threshold = alias or extension.mode, extension.threshold
     is_sampled = extension.decision == "sample"
     if not ruling.may_override:
-        _check_asks_nothing_else(wanted, threshold, is_sampled, ruling)
+        by = "personadual.mode" if alias is None else "model"
+        _check_asks_nothing_else(by, wanted, threshold, is_sampled, ruling)
         wanted = threshold = None
     if wanted not in (None, "auto"):
         return Dial(forced=Mode(str(wanted))), Source.REQUEST
@@ -42,18 +43,20 @@ def choose_dial(request: ChatRequest, alias: Mode | None, ruling: Ruling) -> tup
 
 
 def _check_asks_nothing_else(
-    mode: Any, threshold: float | None, is_sampled: bool, ruling: Ruling
+    mode_field: str, mode: Any, threshold: float | None, is_sampled: bool, ruling: Ruling
 ) -> None:
-    """Refuse a request that wants another dial than its policy, where it may not override."""
+    """Refuse a request that wants another dial than its policy, where it may not override;
+    `mode_field` is where it names a mode."""
     asked = {
-        "personadual.mode": mode not in (None, ruling.mode),
+        mode_field: mode not in (None, ruling.mode),
         "personadual.threshold": threshold not in (None, ruling.threshold),
         "personadual.decision": is_sampled,
     }
     for field_name, is_other in asked.items():
         if is_other:
+            what = "a name that forces a mode, which" if field_name == "model" else "this"
             raise OverrideRefused(
-                f"{field_name}: the policy sets this and lets no request change it; leave it out",
+                f"{field_name}: {what} the policy sets and lets no request change; leave it out",
                 field=field_name,
             )
 

@@ -135,9 +135,10 @@ class Plan:
         )
         for name in ("tools", "documents"):
             if body.get(name):
-                body[name] = served.plainer.value(body[name])
+                body[name] = served.plainer.value(body[name], name)
+        given_arguments = self.request.chat_template_kwargs or {}
         template_arguments = {
-            **served.plainer.value(self.request.chat_template_kwargs or {}),
+            **served.plainer.value(given_arguments, "chat_template_kwargs"),
             **card.chat_template_kwargs,
         }
         if self.salt is not None:
@@ -271,12 +272,15 @@ def make_plan(
     return plan
 
 
-def salt_of(choice: PersonaChoice, tenant: str, *, is_alone: bool) -> str | None:
+def salt_of(
+    request: ChatRequest, choice: PersonaChoice, tenant: str, *, is_alone: bool
+) -> str | None:
     """Keeps one user's prefix-cache entries from answering (and timing) another's requests.
 
-    `is_alone`: no key tells tenants apart, so that requests without a persona may share.
+    Who names no persona is told apart by OpenAI's own fields, whatever they say. `is_alone`: no
+    key tells tenants apart, so that requests of nobody may share.
     """
-    mine = choice.id or choice.text
-    if mine is None and is_alone:
+    mine = choice.id or request.safety_identifier or request.user or choice.text
+    if not mine and is_alone:
         return None
     return hashlib.blake2b(f"{tenant}\n{mine or ''}".encode(), digest_size=16).hexdigest()

@@ -17,6 +17,8 @@ from model.prompt import Plainer
 logger = logging.getLogger("personadual.engine")
 
 REFRESH_S = 30.0
+RETRY_S = 1.0
+"""Between the beginnings of two looks that nobody waits for: a full engine needs no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class ServedModel:
         self._engine = engine
         self._checkpoint = checkpoint
         self._seen: Served | None = None
-        self._seen_at = 0.0
+        self._renew_at = 0.0
+        self._begun_at = 0.0
         self._looking: asyncio.Task[Served] | None = None
         self._told = False
         self._had_gate = True
@@ -72,7 +75,8 @@ class ServedModel:
         """
         if self._seen is None:
             return await self.look()
-        if time.monotonic() - self._seen_at > REFRESH_S and self._looking is None:
+        is_due = time.monotonic() > max(self._renew_at, self._begun_at + RETRY_S)
+        if is_due and self._looking is None:
             self._start_looking().add_done_callback(_take_failure)
         return self._seen
 
@@ -82,17 +86,22 @@ class ServedModel:
         return await asyncio.shield(self._looking or self._start_looking())
 
     def forget(self) -> None:
-        """The engine may have been restarted with another checkpoint."""
+        """The engine is gone: it may come back with another checkpoint."""
         self._seen = None
 
+    def doubt(self) -> None:
+        """The engine cannot answer now: the last look serves on, and is renewed soon."""
+        self._renew_at = 0.0
+
     def _start_looking(self) -> asyncio.Task[Served]:
+        self._begun_at = time.monotonic()
         self._looking = asyncio.create_task(self._look())
         return self._looking
 
     async def _look(self) -> Served:
         try:
             self._seen = await self._ask()
-            self._seen_at = time.monotonic()
+            self._renew_at = time.monotonic() + REFRESH_S
             return self._seen
         finally:
             self._looking = None

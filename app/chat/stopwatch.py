@@ -14,16 +14,17 @@ from model.persona import PersonaStatus
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Tells our own time from the engine's, and what the engine did: its tokens as it counted
-    them, and the events of a stream so far.
+    """Tells our own time from the engine's and from the caller's, who sends its request, and what
+    the engine did: its tokens as it counted them, and the events of a stream so far.
 
     `decided_at` and `text_at` are when the decision was known and the first text went out; the
     decision is the first choice's. `dropped`: tokens that the engine wrote into a stream that was
-    opened for its decision alone.
+    opened for its decision alone. `is_over`: of a stream, all but its last event has gone out.
     """
 
     begun: float = field(default_factory=time.perf_counter)
     engine_s: float = 0.0
+    caller_s: float = 0.0
     tokens: int = 0
     streamed: int = 0
     dropped: int = 0
@@ -32,6 +33,7 @@ class Stopwatch:
     persona: PersonaStatus | None = None
     decided_at: float | None = None
     text_at: float | None = None
+    is_over: bool = False
 
     @contextmanager
     def engine(self) -> Iterator[None]:
@@ -40,6 +42,14 @@ class Stopwatch:
             yield
         finally:
             self.engine_s += time.perf_counter() - asked
+
+    @contextmanager
+    def caller(self) -> Iterator[None]:
+        waited = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.caller_s += time.perf_counter() - waited
 
     def decide(self, decision: Decision, persona: PersonaStatus) -> None:
         """Hear of the decision; of several choices the first one's stays."""
@@ -58,4 +68,4 @@ class Stopwatch:
 
     @property
     def own_s(self) -> float:
-        return self.elapsed_s - self.engine_s
+        return self.elapsed_s - self.engine_s - self.caller_s

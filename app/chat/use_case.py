@@ -25,7 +25,13 @@ from app.settings import Settings
 from app.shadow.shadows import Shadows
 from model.decision import Decision, Source
 from model.engine import Answering, EngineStream
-from model.errors import EngineBroken, EngineUnavailable, PersonaDualError, StoreUnavailable
+from model.errors import (
+    EngineBroken,
+    EngineBusy,
+    EngineUnavailable,
+    PersonaDualError,
+    StoreUnavailable,
+)
 from model.mode import Mode
 from model.persona import PersonaStatus
 
@@ -156,7 +162,8 @@ class Chat:
             served = await self._served.get()
         ruling = self._policies.ruling(asked.caller)
         persona = await self._persona(choice, ruling)
-        salt = salt_of(choice, asked.caller.tenant, is_alone=asked.caller.key_id is None)
+        is_alone = asked.caller.key_id is None
+        salt = salt_of(asked.request, choice, asked.caller.tenant, is_alone=is_alone)
         return make_plan(asked.request, asked.raw, served, ruling, choice, persona, salt)
 
     async def _persona(self, choice: PersonaChoice, ruling: Ruling) -> PersonaUse:
@@ -198,22 +205,37 @@ class Chat:
                 shown = reader.read_burst(payloads)
                 if shown:
                     yield shown
+            # Before the last event: who has that may come back at once.
+            self._end(stream, plan, watch, reader)
             yield DONE
             if self._shadows is not None and decisions:
                 self._shadows.offer(plan, decisions[0], reader.answer)
         except PersonaDualError as error:
+            self._end(stream, plan, watch, reader)
             yield to_http(error).to_event()
         except Exception as error:  # the edge: behind the first byte no handler is left
             logger.exception("a stream failed")
+            self._end(stream, plan, watch, reader)
             yield to_http(PersonaDualError(type(error).__name__)).to_event()
         finally:
+            self._end(stream, plan, watch, reader)
+
+    def _end(
+        self, stream: EngineStream, plan: Plan, watch: Stopwatch, reader: StreamReader
+    ) -> None:
+        """Let the engine go and count what it did, once."""
+        if not watch.is_over:
+            watch.is_over = True
             stream.close()
-            mode = decisions[0].mode if decisions else None
+            mode = None if watch.decision is None else watch.decision.mode
             self._count_end(plan, mode, watch, reader.usage)
 
     async def _ask(self, call: Awaitable[T]) -> T:
         try:
             return await call
+        except EngineBusy:
+            self._served.doubt()
+            raise
         except EngineUnavailable:
             self._served.forget()
             raise

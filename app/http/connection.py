@@ -19,6 +19,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.errors import JSON, HttpError
+from app.http import request_ids
 
 logger = logging.getLogger("personadual.gateway")
 
@@ -177,9 +178,23 @@ class Connection(HttpToolsProtocol):
         )
         if not is_amid_answer and not self.transport.is_closing():
             body = error.to_json()
-            head = f"content-type: {JSON}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
+            headers = {
+                "content-type": JSON,
+                "content-length": str(len(body)),
+                "connection": "close",
+                request_ids.HEADER.decode(): self._request_id().decode(),
+                **error.headers(),
+            }
+            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
             self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[error.status], head.encode(), body))
         self.transport.close()
+
+    def _request_id(self) -> bytes:
+        """The id that the request has already, if one was read so far."""
+        if not self._is_arriving:
+            return request_ids.id_for(None)
+        known: bytes | None = self.scope["state"].get(request_ids.STATE)
+        return known or request_ids.id_for(dict(self.headers).get(request_ids.HEADER))
 
 
 def fitting_connections() -> int:

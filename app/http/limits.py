@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import re
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.access.quota import Lease
 from app.chat.stopwatch import Stopwatch
 from app.errors import to_http
+from app.http import request_ids
 from app.http.ending import Ending
 from app.jsonl import IMPORT_PATH
 from app.logs import request_id
@@ -25,7 +24,6 @@ from model.errors import GatewayEnding, PersonaDualError, TooLarge
 
 logger = logging.getLogger("personadual.gateway")
 
-_CLEAN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # A caller that is refused in the middle of its upload reads the answer only after it has sent
 # all; beyond this many times the limit of a plain body it is cut off.
 DRAIN_FACTOR = 4
@@ -83,8 +81,9 @@ class Edge:
         scope = _as_routed(scope)
         is_import = scope["path"] == IMPORT_PATH
         max_bytes = self._max_import_bytes if is_import else self._max_body_bytes
-        body = _Body(receive, max_bytes, DRAIN_FACTOR * self._max_body_bytes)
-        exchange = _Exchange(scope, body, send, self._metrics, self._ending)
+        watch = Stopwatch()
+        body = _Body(receive, watch, max_bytes, DRAIN_FACTOR * self._max_body_bytes)
+        exchange = _Exchange(scope, body, send, watch, self._metrics, self._ending)
         with self._metrics.inflight.track_inprogress():
             try:
                 if exchange.announced_bytes > max_bytes:
@@ -116,7 +115,13 @@ class _Exchange:
     """One request, and how it is answered."""
 
     def __init__(
-        self, scope: Scope, body: _Body, send: Send, metrics: Metrics, ending: Ending
+        self,
+        scope: Scope,
+        body: _Body,
+        send: Send,
+        watch: Stopwatch,
+        metrics: Metrics,
+        ending: Ending,
     ) -> None:
         self._scope = scope
         self._body = body
@@ -124,9 +129,11 @@ class _Exchange:
         self._metrics = metrics
         self._ending = ending
         self._state: dict[str, Any] = scope.setdefault("state", {})
-        self._watch = self._state["watch"] = Stopwatch()
+        self._watch = self._state["watch"] = watch
         headers = dict(scope["headers"])
-        self._id = _request_id(headers.get(b"x-request-id"))
+        self._id = self._state[request_ids.STATE] = request_ids.id_for(
+            headers.get(request_ids.HEADER)
+        )
         request_id.set(self._id.decode())
         self.announced_bytes = int(headers.get(b"content-length") or 0)
         self.route = route_of(scope["path"])
@@ -141,15 +148,19 @@ class _Exchange:
             overhead_ms = f"{own_s * 1000:.2f}".encode()
             message["headers"] = [
                 *message.get("headers", ()),
-                (b"x-request-id", self._id),
+                (request_ids.HEADER, self._id),
                 (b"x-personadual-overhead-ms", overhead_ms),
                 *self._state.get("ratelimit", ()),
                 *(CLOSE if self._ending.has_begun else ()),
             ]
-        elif not message.get("more_body") and self.status != NOT_ANSWERED:
-            # Before the last byte is out: who has it may come back at once.
+        elif self.status != NOT_ANSWERED and self._is_last(message):
+            # Before the end is out: who has it may come back at once.
             await self._end_lease(self._watch.tokens or self._watch.streamed)
         await self._send(message)
+
+    def _is_last(self, message: Message) -> bool:
+        """Whether nothing comes behind it that its reader waits for."""
+        return self._watch.is_over or not message.get("more_body")
 
     async def refuse(self, error: PersonaDualError) -> None:
         await to_http(error).to_response()(self._scope, self._body.receive, self.send)
@@ -167,32 +178,39 @@ class _Exchange:
 
 
 class _Body:
-    """Bounds a body that does not say its length before it comes."""
+    """Bounds a body that does not say its length before it comes, and times the wait for it."""
 
-    def __init__(self, receive: Receive, max_bytes: int, drain_bytes: int) -> None:
+    def __init__(
+        self, receive: Receive, watch: Stopwatch, max_bytes: int, drain_bytes: int
+    ) -> None:
         self._receive = receive
+        self._watch = watch
         self._max_bytes = max_bytes
         self._drain_bytes = drain_bytes
         self.seen_bytes = 0
         self._is_over = False
 
     async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.request" and not self._is_over:
-            self.seen_bytes += len(message.get("body", b""))
-            self._is_over = not message.get("more_body", False)
-            if self.seen_bytes > self._max_bytes:
-                await self.drain()
-                raise self.too_large()
+        if self._is_over:  # what is left to hear is that the caller left
+            return await self._receive()
+        message = await self._next()
+        if message["type"] == "http.request" and self.seen_bytes > self._max_bytes:
+            await self.drain()
+            raise self.too_large()
         return message
 
     async def drain(self) -> None:
         """Read on and throw away, so that the caller gets to read the refusal."""
         until_bytes = self.seen_bytes + self._drain_bytes
         while not self._is_over and self.seen_bytes <= until_bytes:
+            await self._next()
+
+    async def _next(self) -> Message:
+        with self._watch.caller():
             message = await self._receive()
-            self.seen_bytes += len(message.get("body", b""))
-            self._is_over = not message.get("more_body", False)
+        self.seen_bytes += len(message.get("body", b""))
+        self._is_over = not message.get("more_body", False)
+        return message
 
     def too_large(self) -> TooLarge:
         return TooLarge(f"the body is over the limit of {self._max_bytes} bytes", field="body")
@@ -209,9 +227,3 @@ def _as_routed(scope: Scope) -> Scope:
         "method": "GET" if method == "HEAD" else method,
         "path": path.rstrip("/") or "/",
     }
-
-
-def _request_id(given: bytes | None) -> bytes:
-    if given is not None and _CLEAN_ID.fullmatch(given):
-        return given
-    return b"req-%024x" % random.getrandbits(96)

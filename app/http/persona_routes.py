@@ -12,7 +12,7 @@ from starlette.responses import Response
 from app.access.auth import Caller
 from app.access.keys import Role
 from app.http.leaving import EventStream
-from app.http.parts import Deps, Parts, caller_with, json_object, takes, validated
+from app.http.parts import Deps, Parts, caller_with, check_plain, json_object, takes, validated
 from app.http.persona_lines import Import, check_new_id, open_export
 from app.jsonl import EXPORT_PATH, IMPORT_PATH, JSON_LINES
 from app.personas import Entry, Keep, Key
@@ -109,6 +109,7 @@ async def export_personas(
 @router.post(IMPORT_PATH, openapi_extra=takes(PersonaLine, JSON_LINES))
 async def import_personas(request: Request, parts: Deps, caller: Holder) -> ImportReport:
     """Write a persona per line. Lines that are wrong are reported and stop nothing."""
+    check_plain(request)
     work = Import(parts.store.personas, parts.personas, caller.tenant)
     try:
         return await work.read(request.stream())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from app.http.ending import Ending
 from app.metrics import Dependency, Metrics
 from model.errors import PersonaDualError
+
+logger = logging.getLogger("personadual.gateway")
 
 Ping = Callable[[], Awaitable[None]]
 OK = "ok"
@@ -48,4 +51,7 @@ async def _state(ping: Ping) -> str:
         return error.message
     except TimeoutError:
         return f"no answer within {LIMIT_S:.0f} s"
+    except Exception as error:  # the edge: the watch goes on, and a probe gets its answer
+        logger.exception("a look at what an answer needs failed")
+        return f"it cannot be told: {type(error).__name__}"
     return OK

@@ -13,7 +13,7 @@ from app.access.auth import Caller
 from app.chat.replies import extension
 from app.chat.served import Served
 from app.chat.use_case import Asked
-from app.errors import JSON
+from app.errors import JSON, RETRY_AFTER_S
 from app.http.leaving import EventStream, unless_gone
 from app.http.parts import (
     Deps,
@@ -104,7 +104,8 @@ async def ready(parts: Deps) -> Response:
     report = await parts.readiness.report()
     is_ready = all(state == "ok" for state in report.values())
     content = {"status": "ok" if is_ready else "unavailable", "checks": report}
-    return Response(orjson.dumps(content), 200 if is_ready else 503, media_type=JSON)
+    status, headers = (200, {}) if is_ready else (503, {"Retry-After": str(RETRY_AFTER_S)})
+    return Response(orjson.dumps(content), status, headers, JSON)
 
 
 @router.get("/metrics", tags=["health"])

@@ -5,16 +5,18 @@ A request costs one round trip.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import orjson
 
 from app.cache import Listener
-from app.personas import Entry, Keep, Key, Page, Stored
+from app.personas import Entry, Keep, Key, Lasting, Page, Stored
 from app.redis.link import RedisLink
+from app.redis.persona_scripts import CHANGE, DELETE, DROP_EXPIRED, PUT, READ
 from model.errors import InvalidRequest, StoreUnavailable
 from model.persona import Attribute, Persona
 
@@ -24,70 +26,6 @@ MAX_RACES = 32
 _NO_SUCH_KEY = -2
 """What Redis says for the time to live of a key that is not there; -1 for one without."""
 
-# The braces keep a tenant's keys on one node of a Redis cluster, where the scripts need them.
-# The version opens the JSON text, so that a script counts it up without reading the rest: Lua
-# would turn whole numbers in the attributes into floats. A script is one atomic step, so it may
-# publish first: should it fail half-way (a full memory), what it wrote is invalidated already.
-_WRITE = """
-local function write(key, ttl_s, content, id)
-  local old = redis.pcall('GETRANGE', key, 0, 40)
-  local count = type(old) == 'string' and string.match(old, '^{"version":(%d+),') or 0
-  local version = 1 + tonumber(count)
-  local value = '{"version":' .. string.format('%d', version) .. ',' .. content
-  if ttl_s == 'keep' then redis.call('SET', key, value, 'KEEPTTL')
-  elseif ttl_s == '0' then redis.call('SET', key, value)
-  else redis.call('SET', key, value, 'EX', ttl_s) end
-  redis.call('ZADD', KEYS[1], 0, id)
-  return version
-end
-redis.call('PUBLISH', ARGV[1], ARGV[2])
-"""
-# KEYS: the index, then a value key for each persona. ARGV: channel, message, then time to live,
-# content and id of each. Ids whose value has outlived its time leave the index when they are
-# listed. Where nobody lists, two looks at random for each write that will end keep them about as
-# few as those that live: then as many go as come.
-_PUT = (
-    _WRITE
-    + """
-local versions, looks = {}, 0
-for n = 2, #KEYS do
-  local at = 3 * (n - 1)
-  versions[n - 1] = write(KEYS[n], ARGV[at], ARGV[at + 1], ARGV[at + 2])
-  if ARGV[at] ~= '0' then looks = looks + 2 end
-end
-if looks == 0 then return versions end
-local values = string.sub(KEYS[1], 1, -2) .. ':'
-for _, id in ipairs(redis.call('ZRANDMEMBER', KEYS[1], -looks)) do
-  if redis.call('EXISTS', values .. id) == 0 then redis.call('ZREM', KEYS[1], id) end
-end
-return versions
-"""
-)
-# Compare and set: ARGV[6] is the value that was changed.
-_CHANGE = (
-    "if redis.call('GET', KEYS[2]) ~= ARGV[6] then return 0 end"
-    + _WRITE
-    + "return {write(KEYS[2], ARGV[3], ARGV[4], ARGV[5]), redis.call('TTL', KEYS[2])}"
-)
-# One step, so that a persona that is put meanwhile keeps its place in the index.
-_DROP_EXPIRED = """
-local stale = {}
-for n = 2, #KEYS do
-  if redis.call('EXISTS', KEYS[n]) == 0 then
-    redis.call('ZREM', KEYS[1], ARGV[n - 1])
-    stale[#stale + 1] = ARGV[n - 1]
-  end
-end
-return stale
-"""
-_READ = "return {redis.call('GET', KEYS[1]), redis.call('TTL', KEYS[1])}"
-_DELETE = """
-local gone = redis.call('DEL', KEYS[1])
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('PUBLISH', ARGV[2], ARGV[3])
-return gone
-"""
-
 
 class RedisPersonas:
     """`app.personas.PersonaStore` over two links to Redis: a patient one for many at once."""
@@ -96,14 +34,19 @@ class RedisPersonas:
         self._link = link
         self._bulk = bulk
 
-    async def get(self, key: Key) -> Persona | None:
+    async def get(self, key: Key) -> Lasting | None:
         async with self._link.guarded():
-            raw = await self._link.redis.get(_value_key(key))
-        return None if raw is None else _decode(cast("bytes", raw))
+            raw = cast("bytes | None", await self._link.redis.get(_value_key(key)))
+        if raw is None:
+            return None
+        content, persona = _decode_all(raw)
+        ends_ms = content.get("ends_ms")
+        # Redis' clock wrote it; one that differs from ours shortens or prolongs what is kept.
+        return Lasting(persona, None if ends_ms is None else ends_ms / 1000 - time.time())
 
     async def read(self, key: Key) -> Entry | None:
         async with self._link.guarded():
-            raw, life_s = await self._link.redis.eval(_READ, 1, _value_key(key))
+            raw, life_s = await self._link.redis.eval(READ, 1, _value_key(key))
         return None if raw is None else Entry(key[1], _decode(raw), _time_left(life_s))
 
     async def put(self, tenant: str, entry: Entry) -> Entry:
@@ -122,7 +65,7 @@ class RedisPersonas:
         ids = [entry.id for entry in entries]
         async with link.guarded():
             versions = await link.redis.eval(
-                _PUT,
+                PUT,
                 1 + len(ids),
                 _index_key(tenant),
                 *(_value_key((tenant, persona_id)) for persona_id in ids),
@@ -146,7 +89,7 @@ class RedisPersonas:
             persona, updated_at = edit(_decode(raw)), _now()
             async with self._link.guarded():
                 done = await self._link.redis.eval(
-                    _CHANGE,
+                    CHANGE,
                     2,
                     _index_key(key[0]),
                     _value_key(key),
@@ -165,7 +108,7 @@ class RedisPersonas:
     async def delete(self, key: Key) -> bool:
         async with self._link.guarded():
             gone = await self._link.redis.eval(
-                _DELETE,
+                DELETE,
                 2,
                 _value_key(key),
                 _index_key(key[0]),
@@ -217,7 +160,7 @@ class RedisPersonas:
         if not ids:
             return set()
         keys = [_index_key(tenant), *(_value_key((tenant, item)) for item in ids)]
-        stale = await self._bulk.redis.eval(_DROP_EXPIRED, len(keys), *keys, *ids)
+        stale = await self._bulk.redis.eval(DROP_EXPIRED, len(keys), *keys, *ids)
         return {item.decode() for item in cast("list[bytes]", stale)}
 
 
@@ -279,6 +222,11 @@ def _read_or_none(raw: bytes | None) -> Persona | None:
 
 
 def _decode(raw: bytes) -> Persona:
+    return _decode_all(raw)[1]
+
+
+def _decode_all(raw: bytes) -> tuple[dict[str, Any], Persona]:
+    """The stored JSON object, and the persona that it is."""
     try:
         content = orjson.loads(raw)
         text, attributes = content["text"], content["attributes"]
@@ -288,7 +236,9 @@ def _decode(raw: bytes) -> Persona:
             raise TypeError("not what a persona consists of")
         if not all(isinstance(value, Attribute) for value in attributes.values()):
             raise TypeError("not what an attribute can be")
-        return Persona(text, attributes, version, updated_at)
+        if not isinstance(content.get("ends_ms"), int | None):
+            raise TypeError("not what an end can be")
+        return content, Persona(text, attributes, version, updated_at)
     except (ValueError, KeyError, TypeError, InvalidRequest) as error:
         # Someone else wrote under our keys. The text itself stays out of the message.
         raise StoreUnavailable("a stored persona cannot be read; put it again") from error
