@@ -26,7 +26,7 @@ from pydantic import SecretStr
 
 from app.main import open_engine, open_store
 from app.serve.preflight import free_port
-from app.settings import Settings
+from app.settings import Auth, Settings
 from docker.grafana.boards import boards
 from docker.grafana.render import FOLDER, to_json
 from tests.conftest import Gateway, RedisServer, wait_until
@@ -204,7 +204,10 @@ def prometheus(
 ) -> Iterator[Prometheus]:
     found = program("prometheus")
     fake.reset()
-    settings = Settings(engine_url=fake.url, redis_url=SecretStr(redis_server.url), shadow_rate=1.0)
+    # An earlier test may have left an API key in the store, and the load has none.
+    settings = Settings(
+        engine_url=fake.url, redis_url=SecretStr(redis_server.url), shadow_rate=1.0, auth=Auth.OFF
+    )
     with contextlib.ExitStack() as ending:
         gateway = Gateway(settings, open_engine(settings), open_store(settings))
         gateway.start()

@@ -54,9 +54,9 @@ def _check_asks_nothing_else(
     }
     for field_name, is_other in asked.items():
         if is_other:
-            what = "a name that forces a mode, which" if field_name == "model" else "this"
+            hint = "ask for a name that forces no mode" if field_name == "model" else "leave it out"
             raise OverrideRefused(
-                f"{field_name}: {what} the policy sets and lets no request change; leave it out",
+                f"{field_name}: the policy sets it and lets no request change it; {hint}",
                 field=field_name,
             )
 
