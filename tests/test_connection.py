@@ -7,8 +7,6 @@ import io
 import re
 import resource
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -285,21 +283,6 @@ def test_idle_connections_cost_nothing(gateway: Gateway, script: Script) -> None
         begun = time.monotonic()
         assert chat(gateway.url).status == 200
         assert time.monotonic() - begun < 1.0
-
-
-@pytest.mark.parametrize(("most", "is_told"), [(300, True), (4_096, False)])
-def test_the_limit_of_files_is_raised_as_far_as_it_goes(most: int, is_told: bool) -> None:
-    """Where that is little, the log says so and what to do."""
-    code = (
-        f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, {most}));"
-        "from app.http.connection import take_all_files; take_all_files();"
-        "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert int(done.stdout) == most
-    assert ("ulimit" in done.stderr) == is_told
 
 
 def metrics(gateway: Gateway) -> str:
