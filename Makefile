@@ -48,11 +48,13 @@ $(VENV)/installed: $(LOCK) pyproject.toml
 	@touch $@
 
 BASE := .personadual/models/untrained/pocket
+PROCESSES ?= 1
+LAUNCH := $(BIN)/torchrun --standalone --nproc_per_node $(PROCESSES) $(BIN)/personadual
 
-pocket: $(VENV)/installed  ## Train Pocket anew, from its data to its figures; goes on where it was stopped
+pocket: $(VENV)/installed  ## Train Pocket anew, from its data to its figures; goes on where it was stopped; PROCESSES=2 for two cores or GPUs
 	@$(BIN)/personadual model build --untrained $(BASE)
-	@$(BIN)/personadual train sft configs/pocket-sft-$(DEVICE).toml
-	@$(BIN)/personadual train dual-grpo configs/pocket-dual-grpo-$(DEVICE).toml
+	@$(LAUNCH) train sft configs/pocket-sft-$(DEVICE).toml
+	@$(LAUNCH) train dual-grpo configs/pocket-dual-grpo-$(DEVICE).toml
 	@$(BIN)/personadual model export runs/pocket-dual-grpo/adapter runs/pocket
 	@$(BIN)/personadual train calibrate runs/pocket training/pocket/data/calibration.jsonl
 	@$(BIN)/python -m benchmarks.figures runs/pocket --page model/pocket/README.md

@@ -39,8 +39,8 @@ def test_loss_and_gradient_stay(computed: Any, monkeypatch: pytest.MonkeyPatch) 
     import torch
     from trl.trainer import utils
 
-    # Put back behind the test: the switch is the process's.
-    monkeypatch.setattr(utils, "_use_triton", utils._use_triton)
+    # The switch is the process's: another test may have set it, and it is put back behind this one.
+    monkeypatch.setattr(utils, "_use_triton", lambda device: False)
     everywhere, gradient, filled = computed()
     cpu.prepare()
     there, other, scattered = computed(**cpu.EAGER)

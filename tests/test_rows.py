@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -44,8 +45,9 @@ def test_what_is_watched_is_what_evaluation_scores(items: list[Item]) -> None:
 
 
 @pytest.mark.parametrize("only_mode", [None, *Mode])
+@pytest.mark.parametrize("paired", [0.0, 1.0])
 def test_every_condition_that_is_drawn_was_asked_for(
-    items: list[Item], only_mode: Mode | None
+    items: list[Item], paired: float, only_mode: Mode | None
 ) -> None:
     """An item that has only the personas it was said to need makes its rows, whatever is drawn."""
     lean = [
@@ -54,16 +56,48 @@ def test_every_condition_that_is_drawn_was_asked_for(
             personas={
                 name: text
                 for name, text in item.personas.items()
-                if name in sft_conditions(item, 0.5, only_mode)
+                if name in sft_conditions(item, 0.5, paired, only_mode)
             },
         )
         for item in items
     ]
     assert any(len(item.personas) < 2 for item in lean) == (only_mode is Mode.PERSONALIZED)
     for seed in range(5):
-        list(sft_rows(lean, PromptForm(), Tags(), seed=seed, forced=0.5, only_mode=only_mode))
+        list(
+            sft_rows(
+                lean,
+                PromptForm(),
+                Tags(),
+                seed=seed,
+                forced=0.5,
+                paired=paired,
+                only_mode=only_mode,
+            )
+        )
     for item in items:
         assert draw_condition(item, Random(1)) in asked_conditions(item)
+
+
+def test_a_pair_differs_in_its_persona_alone(items: list[Item]) -> None:
+    """Every general row under a drawn persona stands twice, and no row of the other mode does."""
+    assert all(item.condition is None for item in items)
+    alone = list(sft_rows(items, PromptForm(), Tags(), seed=1, forced=0.5))
+    rows = list(sft_rows(items, PromptForm(), Tags(), seed=1, forced=0.5, paired=1.0))
+    assert len(rows) > 1.4 * len(alone)
+    pairs = 0
+    for first, second in itertools.pairwise(rows):
+        if first.completion == second.completion and first.opening == second.opening:
+            (system, asked), (other, asked_again) = first.messages, second.messages
+            assert asked == asked_again
+            assert system != other, "no pair: the persona is the same"
+            pairs += 1
+    shown = [row for row in rows if len(row.messages) == 2]
+    general = [row for row in shown if Tags().general in row.opening + row.completion]
+    assert 2 * pairs == len(general)
+    fixed = [replace(item, condition=Condition.ALIGNED) for item in items]
+    for paired in (0.0, 1.0):
+        found = list(sft_rows(fixed, PromptForm(), Tags(), seed=1, forced=0.0, paired=paired))
+        assert len(found) == len(items), "an item that says its persona is shown under it alone"
 
 
 def _sft(path: Path, tiny: Path, out: Path) -> None:

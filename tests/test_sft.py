@@ -27,6 +27,7 @@ def config(tiny: Path, tmp_path: Path) -> SftConfig:
         data=data,
         out=tmp_path / "run",
         use_cpu=True,
+        rows=4,
         batch_size=4,
         learning_rate=1e-2,
         max_length=320,

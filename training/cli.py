@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from model.console import console, reported
+from training import processes
 from training.config import DualGrpoConfig, SftConfig, load_config
 
 train_app = typer.Typer(help="Train a checkpoint, by a TOML file.", no_args_is_help=True)
@@ -66,8 +67,11 @@ def calibrate(
 
 
 def _quieten() -> None:
-    """Our own words, and of the libraries' only warnings that say something."""
+    """Our own words, once, and of the libraries' only warnings that say something."""
     logging.basicConfig(level=logging.WARNING, format="  %(message)s")
-    logging.getLogger("personadual").setLevel(logging.INFO)
+    if processes.is_first():
+        logging.getLogger("personadual").setLevel(logging.INFO)
+    else:
+        console.quiet = True
     # TRL asks for a vLLM that it has tried; without rollouts by vLLM that says nothing.
     warnings.filterwarnings("ignore", message="TRL currently supports vLLM")

@@ -52,16 +52,19 @@ class Config(BaseModel, ABC):
 class SftConfig(Config):
     """SFT; the defaults are the paper's, but for what a LoRA needs (design 5).
 
-    `batch_size` rows in one forward pass, `accumulate` of them per step, on each device.
+    `rows` per step, over all processes; `batch_size` of them in one forward pass.
     """
 
     epochs: Annotated[float, Field(gt=0)] = 1.0
+    rows: Annotated[int, Field(ge=1)] = 16
     batch_size: Annotated[int, Field(ge=1)] = 16
-    accumulate: Annotated[int, Field(ge=1)] = 1
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     max_length: Annotated[int, Field(ge=16)] = 4096
     forced: Annotated[float, Field(ge=0, le=1)] = 0.4
+    """The share of items that is trained in the mode that they do not ask for, too."""
+    paired: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The share of general rows under a persona that is trained under the item's other one, too."""
     lora_rank: Annotated[int, Field(ge=1)] | None = None
     """Without one, all weights are trained."""
     only_mode: Mode | None = None

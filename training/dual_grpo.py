@@ -7,7 +7,6 @@ over the limit are dropped, not cut. Rewards read the reply as the gateway would
 from __future__ import annotations
 
 import logging
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.console import Console
 
 from model.card import Card, save_card
 from model.mode import TagIds
-from training import cpu
+from training import cpu, processes
 from training.begun import begin
 from training.cards import base_card
 from training.checkpoints import last_complete, lora, shrink
@@ -162,12 +161,7 @@ def arguments(config: DualGrpoConfig, card: Card) -> dict[str, Any]:
     Raises:
         ConfigInvalid: the rows of a step cannot be shared out evenly.
     """
-    share = config.batch_size * int(os.environ.get("WORLD_SIZE", "1"))
     a_step = config.prompts * config.rollouts
-    if a_step % share:
-        raise ConfigInvalid(
-            f"prompts x rollouts = {a_step} cannot be divided by batch_size x processes = {share}"
-        )
     generation: dict[str, Any] = {"use_vllm": config.generation != "transformers"}
     if config.generation == "server":
         generation |= {"vllm_mode": "server", "vllm_server_base_url": config.server_url}
@@ -180,7 +174,10 @@ def arguments(config: DualGrpoConfig, card: Card) -> dict[str, Any]:
         **generation,
         "output_dir": str(config.out / "checkpoints"),
         "per_device_train_batch_size": config.batch_size,
-        "gradient_accumulation_steps": a_step // share,
+        "gradient_accumulation_steps": processes.passes(
+            a_step, config.batch_size, "prompts x rollouts"
+        ),
+        "ddp_find_unused_parameters": False,
         "generation_batch_size": a_step,
         "num_generations": config.rollouts,
         "num_train_epochs": config.epochs,

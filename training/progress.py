@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import PrinterCallback, TrainerCallback
@@ -29,7 +30,8 @@ LINE_EVERY_S = 30.0
 
 
 class Cost:
-    """What a run costs as it goes: tokens a second since the last time, and memory at its peak."""
+    """What a run costs as it goes: tokens a second of all its processes since the last time, and
+    the memory of the largest of them at its peak."""
 
     def __init__(self) -> None:
         self._last: tuple[float, float] | None = None
@@ -40,7 +42,7 @@ class Cost:
             return {}
         now, tokens, last = time.monotonic(), float(logs["num_tokens"]), self._last
         self._last = (now, tokens)
-        cost = {"cost/peak_gb": peak_bytes() / 1e9}
+        cost = {"cost/peak_gb": max(gather_object([peak_bytes()])) / 1e9}
         if last is not None and tokens > last[1]:
             cost["cost/tokens_per_s"] = (tokens - last[1]) / (now - last[0])
         return cost
@@ -89,9 +91,10 @@ class Teller(TrainerCallback):  # type: ignore[misc]
         self, _args: Any, state: Any, _control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         logs = logs or {}
+        cost = self._cost.of(logs)  # every process says its own
         if not state.is_world_process_zero:
             return
-        line = {"step": state.global_step, **logs, **self._cost.of(logs)}
+        line = {"step": state.global_step, **logs, **cost}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self._latest |= {name: float(logs[name]) for name in SHOWN if name in logs}

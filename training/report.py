@@ -12,6 +12,7 @@ from typing import Any
 
 from model.card import Card
 from model.decision import Calibration
+from training import processes
 from training.cards import base_card
 from training.config import Config
 
@@ -28,6 +29,10 @@ PICTURES = {
 }
 
 
+def _each() -> str:
+    return f" in each of {processes.count()} processes" if processes.count() > 1 else ""
+
+
 def write_run(config: Config, recipe: str, state: Any) -> None:
     """Write `run.md` and a PNG per logged figure; `state` is the trainer's, history and all."""
     folder, history = config.out, state.log_history
@@ -38,7 +43,7 @@ def write_run(config: Config, recipe: str, state: Any) -> None:
         "",
         f"{state.global_step} steps, {state.epoch:.2f} epochs; Python"
         f" {platform.python_version()}, {', '.join(_versions())}.",
-        *([f"At most {max(peaks):.1f} GB of memory."] if peaks else ()),
+        *([f"At most {max(peaks):.1f} GB of memory{_each()}."] if peaks else ()),
         *([f"{median(speeds):,.0f} tokens/s, half the time more."] if speeds else ()),
         "",
         "| setting | value |",

@@ -39,6 +39,7 @@ def sft_rows(
     *,
     seed: int,
     forced: float = 0.4,
+    paired: float = 0.0,
     only_mode: Mode | None = None,
 ) -> Iterator[Row]:
     """Each item in the mode that it asks for, and a share of those with a trace in the other mode
@@ -49,6 +50,10 @@ def sft_rows(
     unaligned persona and a quarter each under an aligned one and none; personalised ones under the
     aligned one. A tenth of these stands under none, in general mode, where they have a trace for
     it: nothing is known that could be used.
+
+    A share `paired` of the general rows under a persona that was drawn stands under the item's
+    other one too, the reply the same to the letter: what general mode says must not hang on who
+    asks.
 
     With `only_mode` there is no choice to learn: as many rows, all in that mode, under a persona.
 
@@ -64,19 +69,28 @@ def sft_rows(
             continue
         condition = _draw(item, rng)
         mode = Mode.GENERAL if condition is NONE else item.mode
-        yield _row(item, condition, mode, form, tags, is_forced=False)
+        shown = [(condition, mode, False)]
         if rng.random() < forced and (other := _other(item.mode)) in item.traces:
-            condition = _draw_persona(item, other, rng)
-            yield _row(item, condition, other, form, tags, is_forced=True)
+            shown.append((_draw_persona(item, other, rng), other, True))
+        for condition, mode, is_forced in shown:
+            yield _row(item, condition, mode, form, tags, is_forced=is_forced)
+            is_open = item.condition is None and condition is not NONE and mode is Mode.GENERAL
+            if is_open and rng.random() < paired:
+                swapped = ALIGNED if condition is UNALIGNED else UNALIGNED
+                yield _row(item, swapped, mode, form, tags, is_forced=is_forced)
 
 
-def sft_conditions(item: Item, forced: float, only_mode: Mode | None) -> Collection[Condition]:
+def sft_conditions(
+    item: Item, forced: float, paired: float, only_mode: Mode | None
+) -> Collection[Condition]:
     """The conditions under which `sft_rows` may show an item."""
     if only_mode is not None:
         return _persona_choices(item, only_mode)
     found = {*_choices(item)}
     if forced and _other(item.mode) in item.traces:
         found |= {*_persona_choices(item, _other(item.mode))}
+    if paired and item.condition is None and Mode.GENERAL in item.traces:
+        found |= {ALIGNED, UNALIGNED}
     return sorted(found)
 
 

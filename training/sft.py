@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from model.card import save_card
-from training import cpu
+from training import cpu, processes
 from training.begun import begin
 from training.cards import base_card
 from training.checkpoints import last_complete, lora, shrink
@@ -38,7 +38,9 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
     card = base_card(config)
     items = load_items(config.data)
     require_personas(
-        items, config.data, lambda item: sft_conditions(item, config.forced, config.only_mode)
+        items,
+        config.data,
+        lambda item: sft_conditions(item, config.forced, config.paired, config.only_mode),
     )
     random.Random(config.seed).shuffle(items)
     # Llama's template writes the token that begins a text, and its tokenizer adds it again.
@@ -51,6 +53,7 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
         card.tags,
         seed=config.seed,
         forced=config.forced,
+        paired=config.paired,
         only_mode=config.only_mode,
     ):
         prompt = tokenizer.apply_chat_template(
@@ -98,7 +101,8 @@ def train(config: SftConfig, console: Console) -> Path:
     arguments = SFTConfig(
         output_dir=str(config.out / "checkpoints"),
         per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.accumulate,
+        gradient_accumulation_steps=processes.passes(config.rows, config.batch_size, "rows"),
+        ddp_find_unused_parameters=False,
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",

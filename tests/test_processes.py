@@ -1,0 +1,133 @@
+"""A run of several processes learns what one process learns, and speaks once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training import processes
+from training.checkpoints import last_complete
+from training.config import ConfigInvalid
+from training.items import Kind, load_items, save_items
+
+ROOT = Path(__file__).parents[1]
+HELD_OUT = ROOT / "training" / "pocket" / "data" / "held_out.jsonl"
+BIN = Path(sys.executable).parent
+
+
+def launch(count: int, recipe: str, config: Path) -> subprocess.CompletedProcess[str]:
+    """As `make pocket` does."""
+    launcher = [str(BIN / "torchrun"), "--standalone", "--nproc_per_node", str(count)]
+    return subprocess.run(
+        [*launcher, str(BIN / "personadual"), "train", recipe, str(config)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.fixture
+def model(tiny: Path, tmp_path: Path) -> Path:
+    """One that is sure of its reply, which hangs on the prompt: with a head that is tied to the
+    embeddings a random model repeats the last token."""
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    folder = shutil.copytree(tiny, tmp_path / "model")
+    torch.manual_seed(1)
+    config = LlamaConfig.from_pretrained(tiny, tie_word_embeddings=False)
+    network = AutoModelForCausalLM.from_config(config)
+    torch.nn.init.normal_(network.lm_head.weight, std=1.0)
+    network.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def config(model: Path, tmp_path: Path) -> str:
+    """What both recipes need; every step takes all of its few rows, so that no order matters."""
+    items = [item for item in load_items(HELD_OUT) if item.kind is Kind.OBJECTIVE]
+    # A random model says random words: so many count as right that rewards differ.
+    words = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    right = [word[1:] for word in words if word[0] == "Ġ" and word[1:].isalpha()][::3]
+    data = tmp_path / "items.jsonl"
+    save_items([replace(item, answers=right, match="mention") for item in items[:8]], data)
+    return (
+        f'model = "{model}"\ndata = "{data}"\nuse_cpu = true\nlora_rank = 4\nlearning_rate = 1e-3\n'
+    )
+
+
+def run(config: str, recipe: str, count: int, folder: Path) -> tuple[str, list[dict[str, Any]]]:
+    """What a run of so many processes said and logged."""
+    out, path = folder / f"{count}", folder / f"{count}.toml"
+    path.write_text(f'{config}out = "{out}"\n', encoding="utf-8")
+    ended = launch(count, recipe, path)
+    said = ended.stdout + ended.stderr
+    return said, [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_train_what_one_trains(config: str, tmp_path: Path) -> None:
+    """The same rows make the same weights, whoever reads them."""
+    text = f"{config}rows = 8\nbatch_size = 4\nepochs = 2\nmax_length = 320\nforced = 0.0\n"
+    (_, alone), (said, shared) = (run(text, "sft", count, tmp_path) for count in (1, 2))
+    assert said.count("trained:") == 1
+    assert said.count(" rows, ") == 1
+    assert "in each of 2 processes" in (tmp_path / "2" / "run.md").read_text(encoding="utf-8")
+    assert alone[-1]["num_tokens"] == shared[-1]["num_tokens"]
+    one, two = (_weights(tmp_path / str(count)) for count in (1, 2))
+    assert one.keys() == two.keys()
+    assert max(tensor.abs().max() for name, tensor in one.items() if "lora_B" in name) > 1e-3
+    for name, tensor in one.items():
+        assert (tensor - two[name]).abs().max() < 2e-4, name
+
+
+def test_two_processes_reinforce_what_one_reinforces(config: str, tmp_path: Path) -> None:
+    """A group's halves may lie in one process; rewards, gap and gradient are those of the whole."""
+    text = (
+        f"{config}max_items = 4\nrollouts = 4\nprompts = 4\nbatch_size = 4\nmax_steps = 1\n"
+        # All but greedy: who samples then says the same.
+        "temperature = 0.001\nwarmup = 0.0\nmax_prompt = 256\nmax_response = 24\n"
+    )
+    (_, alone), (_, shared) = (run(text, "dual-grpo", count, tmp_path) for count in (1, 2))
+    one, two = (next(line for line in lines if "dual/gap" in line) for lines in (alone, shared))
+    assert one["dual/gap"] != 0, "the modes earn the same: this shows nothing"
+    for name in ("reward", "dual/gap", "dual/reward_general", "dual/reward_personalized", "loss"):
+        assert one[name] == pytest.approx(two[name], rel=1e-4, abs=1e-6), name
+    assert one["grad_norm"] == pytest.approx(two["grad_norm"], rel=1e-2)
+
+
+def test_rows_are_shared_out_evenly_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert processes.passes(32, 8, "rows") == 4
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert processes.passes(32, 8, "rows") == 2
+    with pytest.raises(ConfigInvalid, match=r"rows = 24 cannot be divided by .* = 16"):
+        processes.passes(24, 8, "rows")
+
+
+@pytest.mark.parametrize(("count", "is_whole"), [(1, True), (2, True), (3, False)])
+def test_a_checkpoint_has_the_state_of_every_process(
+    count: int, is_whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process can go on from what several left: it draws other random numbers."""
+    checkpoint = tmp_path / "checkpoint-4"
+    checkpoint.mkdir()
+    for name in ("rng_state_0.pth", "rng_state_1.pth"):
+        (checkpoint / name).touch()
+    (checkpoint / "trainer_state.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setenv("WORLD_SIZE", str(count))
+    assert (last_complete(tmp_path) is not None) is is_whole
+
+
+def _weights(out: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    found = load_file(out / "adapter" / "adapter_model.safetensors")
+    return {name: tensor.float() for name, tensor in found.items()}
