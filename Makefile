@@ -57,7 +57,8 @@ pocket: $(VENV)/installed  ## Train Pocket anew, from its data to its figures; g
 	@$(LAUNCH) train dual-grpo configs/pocket-dual-grpo-$(DEVICE).toml
 	@$(BIN)/personadual model export runs/pocket-dual-grpo/adapter runs/pocket
 	@$(BIN)/personadual train calibrate runs/pocket training/pocket/data/calibration.jsonl
-	@$(BIN)/python -m benchmarks.figures runs/pocket --page model/pocket/README.md
+	@$(BIN)/python -m benchmarks.arms --config configs/pocket-dual-grpo-$(DEVICE).toml --only "base, prompted"
+	@$(BIN)/python -m benchmarks.figures runs/pocket --page model/pocket/README.md --base runs/arms/base/evaluation
 	@mkdir -p model/pocket/adapter model/pocket/sft
 	@cp runs/pocket-dual-grpo/adapter/adapter_* model/pocket/adapter/
 	@cp runs/pocket-sft/run.md runs/pocket-sft/*.png model/pocket/sft/

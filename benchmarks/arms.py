@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.served import evaluate, personadual, serving
+from benchmarks.served import cell, evaluate, personadual, serving
 from tests.real_engine import RealEngine
 
 
@@ -81,7 +81,7 @@ def train(
         return Path(options.sft)
     path = folder / "config.toml"
     path.write_text(to_toml(configured(folder, arm, options, seed)), encoding="utf-8")
-    once(folder, "trained", lambda: run("train", arm.recipe, path))
+    once(folder, "trained", lambda: run("train", arm.recipe, path, processes=options.processes))
     return folder / "run" / "adapter"
 
 
@@ -153,19 +153,6 @@ def table(folders: dict[str, list[Path]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cell(report: dict[str, Any], measure: str, part: str, way: str) -> str:
-    """The base has no tags to forget: its text is read leniently, and no mode is its own."""
-    reading = "exact" if report["asked"]["has_modes"] else "lenient"
-    way = way if report["asked"]["has_modes"] else report["headline"]["way"]
-    for row in report["rows"]:
-        label = row["label"]
-        is_wanted = (label["measure"], label["way"], label["part"]) == (measure, way, part)
-        if is_wanted and label["reading"] in ("", reading):
-            ends = (f"{100 * row['estimate'][name]:.1f}" for name in ("value", "low", "high"))
-            return "{} [{}, {}]".format(*ends)
-    return ""
-
-
 def pin(options: argparse.Namespace) -> None:
     """Write down what this folder's arms are made of, or see that it is what they were made of.
 
@@ -214,6 +201,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         "--only", action="append", choices=[BASE, *ARMS], metavar="NAME", help="again for more"
     )
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1, help="of each training")
     parser.add_argument("--steps", type=int, help="of DualGRPO, instead of the configuration's")
     parser.add_argument("--limit", type=int, default=200, help="held-out items to ask")
     return parser.parse_args(arguments)

@@ -1,20 +1,25 @@
 """A checkpoint's figures: `python -m benchmarks.figures runs/pocket --page model/pocket/README.md`.
 
 Serves it, evaluates it on the held-out Pocket set, and writes what came out into its card and into
-a block of the page. An evaluation that was stopped goes on; what was asked once is not asked again.
+two blocks of the page: the card's figures, and beside those of the untrained base what is wanted.
+An evaluation that was stopped goes on; what was asked once is not asked again.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
-from benchmarks.served import evaluate, personadual, serving
+from benchmarks.served import cell, evaluate, personadual, serving
 from model.card import Card, load_card
 
 BEGIN = "<!-- figures of the card; `python -m benchmarks.figures` writes them -->"
 END = "<!-- end of the figures -->"
+WANTED_BEGIN = "<!-- what is wanted; `python -m benchmarks.figures --base` writes it -->"
+WANTED_END = "<!-- end of what is wanted -->"
 SAID = {
     "mode_agreement": "mode as the item's kind asks",
     "personalized_accuracy": "personal questions right, aligned persona",
@@ -28,6 +33,35 @@ SAID = {
     "swap_invariance": "same general answer after the persona is swapped, facts",
     "calibration_error": "expected calibration error of the probability, of 100",
 }
+
+FACTS, GENERAL = "objective", "forced/general"
+REQUIRED = (
+    ("mode as the item's kind asks, plain items", "agreement", "plain", "auto/shared", "98"),
+    ("mode as the item's kind asks, hard pairs", "agreement", "hard", "auto/shared", "90"),
+    (SAID["personalized_accuracy"], "personalized_accuracy", "aligned", "auto/shared", "base + 25"),
+    (SAID["accuracy_no_persona"], "accuracy", "none", "auto/shared", "base"),
+    (SAID["accuracy_aligned"], "accuracy", "aligned", "auto/shared", ""),
+    (SAID["accuracy_unaligned"], "accuracy", "unaligned", "auto/shared", ""),
+    (SAID["accuracy_injected"], "accuracy", "injected", "auto/shared", ""),
+    (SAID["adoption"], "adoption", FACTS, "auto/shared", ""),
+    (SAID["interference"], "interference", FACTS, "auto/shared", "at most 2"),
+    ("interference in strict isolation, points", "interference", FACTS, "auto/strict", ""),
+    (
+        "general forced: the same answer after a swap, facts",
+        "swap_invariance",
+        FACTS,
+        GENERAL,
+        "95",
+    ),
+    ("the same, personal questions", "swap_invariance", "personalized", GENERAL, "95"),
+    (
+        "personalised forced: another answer after a swap, personal questions",
+        *("swap_change", "personalized", "forced/personalized", ""),
+    ),
+    ("valid reply format", "valid_format", "all", "auto/shared", "99"),
+    (SAID["regret"], "regret", "all", "auto/shared", ""),
+)
+"""What is said, measure, part and way of a report's row, and what is wanted of it."""
 
 
 def fingerprint(checkpoint: Path) -> str:
@@ -52,20 +86,34 @@ def block(card: Card) -> str:
     return "\n".join([BEGIN, *lines, END])
 
 
-def write_block(page: Path, card: Card) -> None:
-    """Put the card's figures in the place of those that stand in the page."""
+def wanted(report: dict[str, Any], base: dict[str, Any]) -> str:
+    """What is wanted of a checkpoint, beside what it and the untrained base have, in hundreds."""
+    lines = [
+        WANTED_BEGIN,
+        "| of 100 | base, prompted | this checkpoint | wanted |",
+        "| --- | --- | --- | --- |",
+    ]
+    for said, *row, least in REQUIRED:
+        lines.append(f"| {said} | {cell(base, *row)} | **{cell(report, *row)}** | {least} |")
+    return "\n".join([*lines, WANTED_END])
+
+
+def write_block(page: Path, new: str) -> None:
+    """Put a block in the place of the one that stands in the page; its marks are its ends."""
     text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _old, end, behind = rest.partition(END)
+    opening, *_, closing = new.splitlines()
+    before, begin, rest = text.partition(opening)
+    _old, end, behind = rest.partition(closing)
     if not begin or not end:
-        raise SystemExit(f"{page} has no place for the figures: {BEGIN} and {END}")
-    page.write_text(f"{before}{block(card)}{behind}", encoding="utf-8")
+        raise SystemExit(f"{page} has no place for the figures: {opening} and {closing}")
+    page.write_text(f"{before}{new}{behind}", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--page", type=Path, help="Markdown with a block for the figures")
+    parser.add_argument("--page", type=Path, help="Markdown with blocks for the figures")
+    parser.add_argument("--base", type=Path, help="the evaluation of the untrained base")
     parser.add_argument("--limit", type=int, default=200, help="held-out items to ask")
     options = parser.parse_args()
     checkpoint = options.checkpoint.resolve()
@@ -74,7 +122,10 @@ def main() -> None:
         evaluate(url, checkpoint.name, out, options.limit)
     personadual("evaluate", "card", out, checkpoint)
     if options.page is not None:
-        write_block(options.page, load_card(checkpoint)[0])
+        write_block(options.page, block(load_card(checkpoint)[0]))
+        if options.base is not None:
+            reports = (json.loads((at / "report.json").read_bytes()) for at in (out, options.base))
+            write_block(options.page, wanted(*reports))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The product's own commands, for what is measured through them: serving, evaluating."""
+"""What is measured goes through the commands of the product: serving, evaluating; its reports."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from app.serve.preflight import free_port
 
 
-def personadual(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "app", *map(str, arguments)], check=True)
+def personadual(*arguments: object, processes: int = 1) -> None:
+    """One of its commands; a training may have several processes."""
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    launcher = several if processes > 1 else []
+    subprocess.run([sys.executable, *launcher, "-m", "app", *map(str, arguments)], check=True)
 
 
 @contextmanager
@@ -41,3 +45,20 @@ def evaluate(url: str, model: str, out: Path, limit: int) -> None:
         *("--conditions", "none,aligned,unaligned,injected"),
         *("--limit", limit, "--isolation", "shared,strict", "--out", out),
     )
+
+
+def cell(report: dict[str, Any], measure: str, part: str, way: str) -> str:
+    """A row of a report in hundreds with its 95 % interval; nothing where it has no such row.
+
+    A checkpoint without modes is read leniently, as it has no tags to forget, and in its one way.
+    """
+    has_modes = report["asked"]["has_modes"]
+    if way == "auto/shared" and not has_modes:
+        way = report["headline"]["way"]
+    for row in report["rows"]:
+        label = row["label"]
+        is_wanted = (label["measure"], label["way"], label["part"]) == (measure, way, part)
+        if is_wanted and label["reading"] in ("", "exact" if has_modes else "lenient"):
+            ends = (f"{100 * row['estimate'][name]:.1f}" for name in ("value", "low", "high"))
+            return "{} [{}, {}]".format(*ends)
+    return ""

@@ -45,7 +45,7 @@ class Product:
         self.ran: list[str] = []
         self.killed_in = killed_in
 
-    def __call__(self, *arguments: object) -> None:
+    def __call__(self, *arguments: object, processes: int = 1) -> None:
         self.ran.append(str(arguments[1]))
         if arguments[1] == self.killed_in:
             raise KeyboardInterrupt

@@ -180,7 +180,8 @@ def test_what_is_exported_can_be_imported(
 
 
 def test_an_import_can_be_stopped(console: ConsolePage, redis_server: RedisServer) -> None:
-    upload(console, *[json.dumps({"id": f"u{n}", "text": "x"}) for n in range(20_000)])
+    # So many that none but a stop ends it, however busy the machine is.
+    upload(console, *[json.dumps({"id": f"u{n}", "text": "x"}) for n in range(100_000)])
     progress = console.page.locator("#transfer")
     expect(progress).to_contain_text("imported")
     progress.get_by_role("button", name="Stop").click()

@@ -72,17 +72,17 @@ def test_the_figures_of_a_page_are_written_again(tmp_path: Path) -> None:
     page.write_text(f"# Pocket\n\n{BEGIN}\nold\n{END}\n\nMore.\n")
     figures = {"interference": [0.0467, -0.01, 0.0982], "regret": [0.02, 0.0, 0.04]}
     found = {"items": 200, "way": "auto/shared", "figures": figures}
-    write_block(page, replace(Card(), evaluation=found))
+    write_block(page, block(replace(Card(), evaluation=found)))
     said = page.read_text()
     assert "interference: none minus unaligned, points | 4.7 [-1.0, 9.8] |" in said
     assert said.startswith("# Pocket\n\n<!--")
     assert said.endswith("-->\n\nMore.\n")
     assert "old" not in said
-    write_block(page, Card())
+    write_block(page, block(Card()))
     assert "Not measured yet" in page.read_text()
     page.write_text("no place")
     with pytest.raises(SystemExit, match="no place for the figures"):
-        write_block(page, Card())
+        write_block(page, block(Card()))
 
 
 def test_the_answers_of_another_training_are_not_taken(tmp_path: Path) -> None:

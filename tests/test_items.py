@@ -21,7 +21,7 @@ from training.items import (
     save_items,
     write_reply,
 )
-from training.pocket import fact, interests, tastes, wordings
+from training.pocket import chat, fact, interests, tastes, wordings
 from training.pocket.make import CALIBRATION, HELD_OUT, REINFORCE, SEED, TRAIN, make
 from training.pocket.side import Side
 from training.rewards import matches
@@ -84,6 +84,9 @@ def test_the_sides_share_no_wording() -> None:
         *tastes.WORDS.asks.values(),
         *(taste.says for group in tastes.WORDS.tastes.values() for taste in group),
         *(t.asks for group in interests.WORDS.interests.values() for t in group.topics.values()),
+        chat.WORDS.places,
+        list(chat.WORDS.general),
+        *(kind.turns for kind in chat.WORDS.me.values()),
     ]
     for wordings_of in lists:
         parts = [words for side in Side for words in side.words(wordings_of)]

@@ -17,7 +17,7 @@ from training.pocket.side import Side
 def weekday(rng: random.Random, side: Side) -> Fact:
     days = list(calendar.day_name)
     while True:
-        first, ahead = rng.randrange(7), rng.randint(1, 10)
+        first, ahead = rng.randrange(7), rng.randint(2, 10)
         if side.has(f"weekday {first} {ahead}"):
             break
     answer = days[(first + ahead) % 7]
