@@ -178,6 +178,7 @@ def _ends_alike(recipe: str, config: str, tmp_path: Path) -> None:
         if recipe == "dual-grpo" and name == "whole":
             logged = [step["step"] for step in steps if "loss" in step]
             assert logged == list(range(1, STEPS + 1)), "a step has no line of its own"
+            assert "sampled tokens/s of the rollouts" in said
         peaks = [step["cost/peak_gb"] for step in steps if "cost/peak_gb" in step]
         assert peaks == sorted(peaks) or name == "killed", "a peak does not fall"
         assert f"At most {max(peaks):.1f} GB of memory." in said

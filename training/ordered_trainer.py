@@ -6,14 +6,18 @@ epoch, as after a kill, would draw the first one's again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from accelerate.utils import gather_object
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 TRAINED, REFERENCE = "default", "ref"
 """TRL's names of the two adapters."""
+ROLLOUT_SPEED = "cost/rollout_tokens_per_s"
+"""Sampled tokens a second of all processes together."""
 APART = 1_000_003
 """Between the seeds of two epochs: those of neighbouring seeds do not meet."""
 
@@ -32,7 +36,14 @@ class EpochSampler(RepeatSampler):  # type: ignore[misc]
 
 
 class OrderedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
-    """A GRPOTrainer that can go on at any step."""
+    """A GRPOTrainer that can go on at any step, and says how fast its rollouts are."""
+
+    def _generate_single_turn(self, *arguments: Any, **named: Any) -> tuple[list[list[int]], Any]:
+        begun = time.monotonic()
+        sampled, logps = super()._generate_single_turn(*arguments, **named)
+        own = sum(map(len, sampled)) / (time.monotonic() - begun)
+        self._metrics["train"][ROLLOUT_SPEED].append(sum(gather_object([own])))
+        return sampled, logps
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load the trained adapter too.

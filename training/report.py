@@ -36,7 +36,10 @@ def _each() -> str:
 def write_run(config: Config, recipe: str, state: Any) -> None:
     """Write `run.md` and a PNG per logged figure; `state` is the trainer's, history and all."""
     folder, history = config.out, state.log_history
-    speeds, peaks = (_logged(folder, f"cost/{name}") for name in ("tokens_per_s", "peak_gb"))
+    speeds, rollouts, peaks = (
+        _logged(folder, f"cost/{name}")
+        for name in ("tokens_per_s", "rollout_tokens_per_s", "peak_gb")
+    )
     pictures = [_draw(key, label, history, folder) for key, label in PICTURES.items()]
     lines = [
         f"# {recipe}",
@@ -45,6 +48,7 @@ def write_run(config: Config, recipe: str, state: Any) -> None:
         f" {platform.python_version()}, {', '.join(_versions())}.",
         *([f"At most {max(peaks):.1f} GB of memory{_each()}."] if peaks else ()),
         *([f"{median(speeds):,.0f} tokens/s, half the time more."] if speeds else ()),
+        *([f"{median(rollouts):,.0f} sampled tokens/s of the rollouts."] if rollouts else ()),
         "",
         "| setting | value |",
         "| --- | --- |",
