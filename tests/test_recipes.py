@@ -116,8 +116,10 @@ def recipes(tiny: Path, tmp_path: Path) -> dict[str, str]:
         "use_cpu = true\nlora_rank = 4\nsave_steps = 2\nlearning_rate = 1e-2\nprobe_every = 3\n"
     )
     return {
-        "sft": f"{shared}rows = 4\nbatch_size = 4\nmax_length = 320\nforced = 0.0\n",
         # Two steps an epoch: where it is killed, the order of a later epoch is open.
+        "sft": f"{shared}max_items = 8\nrows = 4\nbatch_size = 4\nepochs = 3\nmax_length = 320\n"
+        "forced = 0.0\n",
+        # Here too.
         "dual-grpo": f"{shared}max_items = 4\n"
         f"rollouts = 4\nprompts = 2\nbatch_size = 8\nmax_steps = {STEPS}\n"
         "max_prompt = 256\nmax_response = 16\ntemperature = 1.0\n",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from model.card import FILE_NAME as CARD
-from training import processes
 
 KEPT = frozenset({"adapter_config.json", "adapter_model.safetensors", CARD})
 
@@ -17,8 +16,7 @@ def last_complete(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end; None if there is none.
 
     transformers writes `trainer_state.json` last, so a process that was killed while it saved
-    leaves a folder without it, or with half of it. Of several processes each writes the state of
-    its random numbers.
+    leaves a folder without it, or with half of it.
     """
     found = sorted(folder.glob("checkpoint-*"), key=_step, reverse=True)
     return next(filter(_is_complete, found), None)
@@ -33,8 +31,7 @@ def _is_complete(path: Path) -> bool:
         json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    drawn = len(list(path.glob("rng_state_*.pth")))
-    return drawn in (0, processes.count()) or processes.count() == 1
+    return True
 
 
 def shrink(adapter: Path) -> None:

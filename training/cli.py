@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from model.console import console, reported
+from model.console import console, errors, reported
 from training import processes
 from training.config import DualGrpoConfig, SftConfig, load_config
 
@@ -73,5 +73,6 @@ def _quieten() -> None:
         logging.getLogger("personadual").setLevel(logging.INFO)
     else:
         console.quiet = True
+    errors.quiet = not processes.is_first_here()
     # TRL asks for a vLLM that it has tried; without rollouts by vLLM that says nothing.
     warnings.filterwarnings("ignore", message="TRL currently supports vLLM")

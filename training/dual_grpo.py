@@ -118,6 +118,8 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     from training.ordered_trainer import OrderedGRPOTrainer
     from training.progress import attach
 
+    # Before the model: ZeRO-3 shares out what is loaded once these arguments say that it does.
+    prepared = GRPOConfig(**settings)
     tokenizer = AutoTokenizer.from_pretrained(config.model)
     tag_ids = read_tag_ids(tokenizer, card)
     found = rows(config, card, tokenizer)
@@ -132,7 +134,7 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     shared: dict[str, Any] = {
         "model": network,
         "reward_funcs": rewards(tokenizer, card, tag_ids),
-        "args": GRPOConfig(**settings),
+        "args": prepared,
         "train_dataset": Dataset.from_list(found),
         "processing_class": tokenizer,
         "peft_config": lora(config.lora_rank),

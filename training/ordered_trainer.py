@@ -1,7 +1,7 @@
-"""TRL's GRPOTrainer, made to go on where it was stopped: in its order, and from its weights.
+"""TRL's trainers, made to go on where they were stopped: in their order, and from their weights.
 
-TRL's own sampler draws every epoch's order from one generator. A process that begins in a later
-epoch, as after a kill, would draw the first one's again.
+Their own samplers draw every epoch's order from one generator, or from the process's own. A process
+that begins in a later epoch, as after a kill, would draw the first one's again.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from accelerate.utils import gather_object
-from trl import GRPOTrainer
+from transformers.trainer_pt_utils import LengthGroupedSampler
+from trl import GRPOTrainer, SFTTrainer
 from trl.trainer.utils import RepeatSampler
 
 TRAINED, REFERENCE = "default", "ref"
@@ -33,6 +35,32 @@ class EpochSampler(RepeatSampler):  # type: ignore[misc]
         if self.shuffle:
             self.generator.manual_seed(self.seed + APART * self._epoch())
         return super().__iter__()  # type: ignore[no-any-return]
+
+
+class EpochLengthSampler(LengthGroupedSampler):  # type: ignore[misc]
+    """A LengthGroupedSampler that is seeded anew in each epoch."""
+
+    def __init__(self, *arguments: Any, seed: int, epoch: Callable[[], int], **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._seed = seed
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.generator = torch.Generator().manual_seed(self._seed + APART * self._epoch())
+        return super().__iter__()  # type: ignore[no-any-return]
+
+
+class OrderedSFTTrainer(SFTTrainer):  # type: ignore[misc]
+    """An SFTTrainer that can go on at any step, its order the same for any number of processes."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochLengthSampler:
+        made = super()._get_train_sampler(train_dataset)
+        return EpochLengthSampler(
+            made.batch_size * self.args.world_size,  # the rows of a step, which are of one length
+            lengths=made.lengths,
+            seed=self.args.data_seed,
+            epoch=lambda: int(self.state.epoch or 0),
+        )
 
 
 class OrderedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]

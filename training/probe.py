@@ -56,7 +56,8 @@ def mode_log_odds(
         ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in part])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in part])
         device = network.device
-        with torch.inference_mode():
+        # FSDP2 makes its whole weights here at first: inference tensors could not be trained.
+        with torch.no_grad():
             logits = network(
                 input_ids=ids.to(device), attention_mask=mask.to(device), logits_to_keep=1
             ).logits[:, -1]

@@ -17,6 +17,11 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def is_first_here() -> bool:
+    """Whether this is its machine's first one: what fails may fail on one machine alone."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
+
+
 def passes(rows: int, batch_size: int, said: str) -> int:
     """Forward passes of `batch_size` rows by which each process does its share of a step's `rows`.
 

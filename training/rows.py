@@ -89,7 +89,8 @@ def sft_conditions(
     found = {*_choices(item)}
     if forced and _other(item.mode) in item.traces:
         found |= {*_persona_choices(item, _other(item.mode))}
-    if paired and item.condition is None and Mode.GENERAL in item.traces:
+    is_general = item.mode is Mode.GENERAL or (forced and Mode.GENERAL in item.traces)
+    if paired and is_general and item.condition is None:
         found |= {ALIGNED, UNALIGNED}
     return sorted(found)
 

@@ -92,8 +92,9 @@ def train(config: SftConfig, console: Console) -> Path:
     # Heavy imports stay here: `personadual --help` must not wait for torch.
     from datasets import Dataset
     from transformers import AutoTokenizer
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
 
+    from training.ordered_trainer import OrderedSFTTrainer
     from training.progress import attach
 
     tokenizer = AutoTokenizer.from_pretrained(config.model)
@@ -122,7 +123,7 @@ def train(config: SftConfig, console: Console) -> Path:
         data_seed=config.seed,
         model_init_kwargs={"dtype": "float32", **(cpu.EAGER if config.use_cpu else {})},
     )
-    trainer = SFTTrainer(
+    trainer = OrderedSFTTrainer(
         model=str(config.model),
         args=arguments,
         train_dataset=Dataset.from_list(found),

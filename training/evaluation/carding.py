@@ -68,4 +68,4 @@ def _figures(report: Report) -> dict[str, Any]:
 
 
 def _rounded(*values: float) -> list[float]:
-    return [round(value, 4) for value in values]
+    return [round(value, 6) for value in values]
