@@ -78,7 +78,7 @@ def _boxed(text: str) -> str:
 
 # In this order. A line break of a matrix, `\\`, stays whatever follows it.
 _SPELLING = (
-    (re.compile(r"(\\\\)|\\(?:left|right|displaystyle)(?![a-zA-Z])|\\[,!()\[\]$]|\$"), r"\1"),
+    (re.compile(r"(\\\\)|\\(?:left|right|displaystyle)(?![a-zA-Z])|\\!\s*|\\[,()\[\]$]|\$"), r"\1"),
     (re.compile(r"(?<!\\)\\[;: ]|~"), " "),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\{,\}"), ","),

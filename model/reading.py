@@ -47,7 +47,7 @@ _MORE_CHOICES = re.compile(
     r"|(?<!\w)([A-J])[):]"
     r"|\b(?:option|choice)\s+([A-Ja-j])\b"
     r"|\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)(?:\s+is)?:?\s+([A-J])\b"
-    r"|(?:\A|[\n,;.!?/&|+]|\b(?:or|and|so))\s*\b([A-J])(?:\.(?=\s)|[\s.]*\Z)"
+    r"|(?:\A|[\n,;.!?/&|+]|\b(?:[Oo]r|and|so))\s*\b([A-J])(?:\.(?=\s)|[\s.]*\Z)"
 )
 # Each line break of a run would look through the rest of it: time by the square of its length.
 _BLANK = re.compile(r"\s+")

@@ -52,6 +52,7 @@ EQUAL = [
     ("1,000, 2", "2, 1000"),
     ("1,000", "1000"),
     (r"10,\!080", "10080"),
+    ("11111111100", r"11,\! 111,\! 111,\! 100"),
     ("C", r"\text{(C)}"),
     ("(C)", r"\text{(C)}"),
     ("50", r"50\%"),
@@ -130,4 +131,4 @@ def test_cost_grows_with_the_length_and_not_with_its_square(piece: str, frame: s
         return time.perf_counter() - begun
 
     costs = [min(cost_s(length) for _ in range(3)) for length in (5_000, 20_000)]
-    assert costs[1] < 8 * max(costs[0], 0.002)
+    assert costs[1] < 8 * max(costs[0], 0.005)

@@ -28,15 +28,18 @@ _STATED = re.compile(
 _CONCLUDED = re.compile(
     r"\b(?i:so|thus|hence|therefore|choose|pick|select|go with|go for|it is|it's|it must be)\b"
     rf",?\s{_EITHER}[(\[]?(?P<letter>[A-HJ])(?!\w){_ENDS}(?![)\]]?,\s?(?:and )?[A-J]\b)"
+    r"|(?<!\w)(?P<praised>[A-J])\)?\sis\s(?:the\s)?(?:correct|right|best|answer)\b"
 )
 _OPENING = re.compile(r"\s?(?P<letter>[A-HJ]),(?!\s?(?:and |or )?[A-J]\b)")
 _MARKED = re.compile(
-    r"(?<!not )(?<!n't )(?:\((?P<a>[A-J])\)|(?<!\w)(?P<b>[A-J])[).:](?!\w)|\b(?i:option|choice):?\s(?P<c>[A-J])\b)"
+    r"(?<!not )(?<!n't )(?:\((?P<a>[A-J])\)|(?<!\w)(?P<b>[A-J])[).:](?!\w)"
+    r"|\b(?i:option|choice):?\s(?P<c>[A-J])\b)"
     r"(?!\)?\s(?:is|are)\s(?:wrong|incorrect|false|out)\b)"
 )
 # After a letter: another one beside it. "B and A is wrong" is none.
 _RIVAL = re.compile(
-    r"[)\].]?(?:,?\s(?:and/)?or\s|\s?[/&]\s?|\s?(?=\([A-J]\))"
+    r"[)\].]?(?:,?\s(?i:(?:and/)?or\s(?:maybe\s|perhaps\s|possibly\s|else\s)?)"
+    r"|\s?[/&]\s?|\s?(?=\([A-J]\))"
     r"|,?\sand\s(?!\W?[A-J]\W?\s(?:is|was|are|cannot)\b))"
     r"(?i:option\s|choice\s)?[(\[]?[A-J](?![\w'\u2019])"
 )
