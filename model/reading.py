@@ -1,7 +1,7 @@
-"""Reading: what the text of an answer says, as an option's letter, a number, LaTeX or words.
+"""Reading: what the text of an answer says, as an option's letter, a number or words.
 
 Rewards, evaluation and the gateway compare answers by these rules. What hedges (two letters, two
-numbers) says nothing: it reads as None. Nothing in a text raises.
+numbers) says nothing: it reads as None. Nothing in a text raises. Maths: `model.maths`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def agree(first: str, second: str) -> bool | None:
 
 # The letter, its delimiter or the end, and what follows: the option's text.
 _CHOICE = re.compile(
-    r"(?:(?:the|correct|final|answer|option|choice|is)\b:?\s*)*"
+    r"(?:(?:the|my|correct|right|best|final|answer|option|choice|is)\b:?\s*)*"
     r"[(\[]?(?P<letter>[a-j])(?!\w)"
     r"(?:\s*(?:[)\].:]|[-\u2013\u2014]\s)+|\s*(?:\n|\Z))(?P<rest>.*)\Z",
     re.IGNORECASE | re.DOTALL,
@@ -46,16 +46,25 @@ _MORE_CHOICES = re.compile(
     r"[(\[]([A-Ja-j])[)\]]"
     r"|(?<!\w)([A-J])[):]"
     r"|\b(?:option|choice)\s+([A-Ja-j])\b"
-    r"|(?:\A|[\n,;.!?/&|+]|\b(?:or|and))\s*\b([A-J])(?:\.(?=\s)|[\s.]*\Z)"
+    r"|\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)(?:\s+is)?:?\s+([A-J])\b"
+    r"|(?:\A|[\n,;.!?/&|+]|\b(?:[Oo]r|and|so))\s*\b([A-J])(?:\.(?=\s)|[\s.]*\Z)"
 )
 # Each line break of a run would look through the rest of it: time by the square of its length.
 _BLANK = re.compile(r"\s+")
+_DECORATION = re.compile(
+    r"\\(?:boxed|fbox|text|mbox|mathrm|textbf|mathbf)(?![a-zA-Z])|\\[()\[\]]|[{}$]|\*\*"
+)
+
+
+def undecorated(text: str) -> str:
+    r"""The text without `\boxed{}`, `\text{}`, maths delimiters and bold marks."""
+    return _DECORATION.sub("", text)
 
 
 def read_choice(text: str) -> str | None:
     """The letter A to J of "B", "(b)", "B. Paris" or "Option B"; None if not exactly one."""
     plain = unicodedata.normalize("NFKC", text).strip().strip("*_`\"'$").strip()
-    found = _CHOICE.match(plain)
+    found = _CHOICE.match(plain) or _CHOICE.match(undecorated(plain).strip())
     if found is None:
         return None
     letter = found["letter"].upper()
@@ -124,44 +133,3 @@ def read_number(text: str) -> Fraction | None:
     value /= int(found["below"] or 1) * (100 if found["percent"] else 1)
     value *= Fraction(10) ** _SCALES.get(found["scale"] or "", 0)
     return -value if found["sign"] == "-" else value
-
-
-_LATEX = (
-    (re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])|\\[,;:! ]|~|\$"), ""),
-    (re.compile(r"\\[dt]frac(?![a-zA-Z])"), r"\\frac"),
-    (re.compile(r"\\frac\s*([0-9])\s*([0-9])(?![0-9])"), r"\\frac{\1}{\2}"),
-    (re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}"), r" \1 "),
-    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))|°"), ""),
-    (re.compile(r"\{,\}"), ","),
-    # Behind a digit it is a mixed number, which stays text.
-    (re.compile(r"(?<![0-9}\s])\s*\\frac\{(-?[0-9]+)\}\{([0-9]+)\}"), r"\1/\2"),
-)
-
-
-def read_math(text: str) -> str | Fraction | None:
-    r"""A number, or LaTeX without what does not change its meaning.
-
-    The content of the last `\boxed{}` counts, else all of the text.
-    """
-    plain = _boxed(text).replace(r"\%", "%").replace(r"\$", "")
-    for pattern, new in _LATEX:
-        plain = pattern.sub(new, plain)
-    number = read_number(plain.strip())
-    if number is not None:
-        return number
-    bare = re.sub(r"\s+", "", plain).rstrip(".")
-    # Words have no case; variables do.
-    return (bare.casefold() if bare.isalpha() and len(bare) > 3 else bare) or None
-
-
-def _boxed(text: str) -> str:
-    r"""What the last `\boxed{}` holds, nested braces included; the text if none is closed."""
-    begun = text.rfind(r"\boxed{")
-    if begun < 0:
-        return text
-    depth, first = 0, begun + len(r"\boxed{")
-    for found in re.finditer(r"\\.|[{}]", text[first:], re.DOTALL):
-        if found[0] == "}" and depth == 0:
-            return text[first : first + found.start()]
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
-    return text

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from model.maths import Formula, is_answered, read_math
 from model.mode import Mode, Tags
-from model.reading import is_equal, read_choice, read_math, read_number, read_text
+from model.reading import is_equal, read_choice, read_number, read_text
 from model.reply import parse_reply
 
 Kind = Literal["mcq", "text", "number", "math", "mention"]
+_Read = str | Fraction | Formula
 WEIGHTS = {"answer": 0.9, "format": 0.1}
 """What a right answer and a valid format earn; the paper's."""
 MAX_REPLY_CHARACTERS = 100_000
@@ -76,10 +78,16 @@ def matches(given: str, accepted: Sequence[str], kind: Kind) -> bool:
     if kind == "mention" and isinstance(found, str):
         is_short = len(found.split()) <= MAX_MENTION_WORDS
         return is_short and any(f" {one} " in f" {found} " for one in wanted)
-    return found is not None and any(is_equal(found, one) for one in wanted)
+    return found is not None and any(_is_same(found, one) for one in wanted)
 
 
-_READERS: dict[str, Callable[[str], str | Fraction | None]] = {
+def _is_same(found: _Read, wanted: _Read | None) -> bool:
+    if isinstance(found, Formula):
+        return isinstance(wanted, Formula) and is_answered(wanted, found)
+    return not isinstance(wanted, Formula) and is_equal(found, wanted)
+
+
+_READERS: dict[str, Callable[[str], _Read | None]] = {
     "mcq": read_choice,
     "text": read_text,
     "number": read_number,

@@ -1,7 +1,7 @@
 """Readings: whether a text answers an item, read exactly and read with leniency.
 
 Exactly: the answer alone, as training rewards it. Leniently: the accepted answer stands in the
-text as whole words, or is the option that it names first; a model that knows nothing of our
+text as whole words, or is the option that it settles on; a model that knows nothing of our
 grammar is judged by what it says, not by its form. What is right exactly is right leniently.
 
 What stands in the question too may only be repeated: it counts where none of its rivals there is
@@ -15,18 +15,14 @@ import re
 from dataclasses import dataclass, replace
 from typing import cast
 
-from model.reading import read_choice, read_number, read_text
+from model.reading import read_number, read_text
 from training import rewards
+from training.evaluation.choosing import chosen
 from training.items import Item, Kind
 
 _NUMBERS = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?")
 _WORDS = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 _SMALL = frozenset({"a", "an", "the", "in", "on", "at", "of", "to"})
-# A letter with a sign that makes it an option: "(B)", "B.", "**B**", "option B", "answer is B".
-_LETTERS = re.compile(
-    r"\(([A-J])\)|\*\*([A-J])\*\*|(?<!\w)([A-J])[).:](?!\w)"
-    r"|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer(?:\s+is)?):?\s+([A-J])\b"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,7 @@ def read_claim(item: Item, text: str, claim: str) -> Reading:
 
 def _holds(item: Item, text: str) -> bool:
     if item.match == "mcq":
-        return _first_option(text, item.options) in item.accepted_options
+        return _option(text, item.options) in item.accepted_options
     if item.match == "number":
         return _says_number(item, text)
     return any(_says(answer, text, item.question) for answer in item.answers)
@@ -110,13 +106,11 @@ def _rivals(question: str, answer: str) -> set[str]:
     return {word for word in found if word and word.casefold() not in own}
 
 
-def _first_option(text: str, options: dict[str, str]) -> str | None:
-    """The letter named first, else the one option whose text stands there."""
-    line = text.split("\n", 1)[0]
-    if letter := read_choice(line):
-        return letter
-    if found := _LETTERS.search(text):
-        return next(group for group in found.groups() if group)
+def _option(text: str, options: dict[str, str]) -> str | None:
+    """The letter that a text settles on, else the one option whose text stands there."""
+    found = chosen(text)
+    if found is not None:
+        return found or None
     named = [letter for letter, option in options.items() if _stands(option, text)]
     return named[0] if len(named) == 1 else None
 
