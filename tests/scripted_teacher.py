@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -10,8 +11,12 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+DRIPS_S = 5.0
+
 Trouble = int | str | float
-"""A status to answer, a text to reply, or seconds to wait before the reply."""
+"""A status to answer, a text to reply, or seconds to wait before the reply.
+
+"drip" as `Script.always` sends line feeds and no reply."""
 
 
 @dataclass
@@ -73,7 +78,7 @@ class ScriptedTeacher:
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}/v1"
 
-    async def _complete(self, request: web.Request) -> web.Response:
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         prompt = body["messages"][-1]["content"]
         script = self.script
@@ -83,6 +88,8 @@ class ScriptedTeacher:
         self._now += 1
         script.most_at_once = max(script.most_at_once, self._now)
         try:
+            if script.always == "drip":
+                return await _drip(request)
             return await self._answer(script, prompt)
         finally:
             self._now -= 1
@@ -113,6 +120,16 @@ class ScriptedTeacher:
                 "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
             }
         )
+
+
+async def _drip(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):
+        for _drop in range(round(DRIPS_S / 0.2)):
+            await response.write(b"\n")
+            await asyncio.sleep(0.2)
+    return response
 
 
 def running() -> Iterator[ScriptedTeacher]:

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,8 @@ def use(
             url=server.url, model="scripted", **{"retries": 1, "timeout_s": 0.3, **options}
         )
         with Journal(path / "journal.jsonl", again=options.get("give_up_after") == 1) as journal:
-            teacher = Teacher(settings, "key", journal)
-            try:
+            async with Teacher(settings, "key", journal) as teacher:
                 return await what(teacher)
-            finally:
-                await teacher.close()
 
     return asyncio.run(run())
 
@@ -116,27 +114,61 @@ def test_nonsense_is_asked_for_again_in_other_words(
     assert len(set(script.asked)) == 3
 
 
+@pytest.mark.parametrize(("trouble", "said"), [(500, "server error"), (400, "refused")])
 def test_a_teacher_that_fails_again_and_again_ends_the_build_and_is_asked_again_later(
-    server: ScriptedTeacher, script: Script, tmp_path: Path
+    server: ScriptedTeacher, script: Script, tmp_path: Path, trouble: int, said: str
 ) -> None:
     async def many(teacher: Teacher) -> list[str]:
+        script.always = None
+        await teacher.ask(persona_wish("What was before the outage?"))
+        script.always = trouble
         return [await reason(teacher) for _number in range(3)]
 
-    script.always = 500
-    with pytest.raises(TeacherFailed, match="3 times in a row"):
+    with pytest.raises(TeacherFailed, match=f"3 times in a row .{said}"):
         use(server, tmp_path, many, give_up_after=3, retries=0)
+    assert len(script.asked) == 4
+    assert len((tmp_path / "journal.jsonl").read_bytes().splitlines()) == 1
     script.always = None
     assert use(server, tmp_path, ask).answer == "B"
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_wrong_key_or_model_ends_the_build_at_once(
-    server: ScriptedTeacher, script: Script, tmp_path: Path, status: int
+def test_a_build_that_is_stopped_in_an_outage_keeps_none_of_its_failures(
+    server: ScriptedTeacher, script: Script, tmp_path: Path
+) -> None:
+    async def stopped(teacher: Teacher) -> None:
+        await teacher.ask(persona_wish("What was before the outage?"))
+        script.always = 503
+        await reason(teacher)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        use(server, tmp_path, stopped, retries=0)
+    script.always = None
+    assert use(server, tmp_path, ask).answer == "B"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(401, "api_key_env"), (402, "no balance"), (403, "api_key_env"), (404, "api_key_env")],
+)
+def test_what_no_request_can_mend_ends_the_build_at_once(
+    server: ScriptedTeacher, script: Script, tmp_path: Path, status: int, said: str
 ) -> None:
     script.always = status
-    with pytest.raises(TeacherFailed, match=f"answered {status} to model scripted"):
+    with pytest.raises(TeacherFailed, match=f"answered {status} to model scripted: .*{said}"):
         use(server, tmp_path, ask)
     assert len(script.asked) == 1
+    assert not (tmp_path / "journal.jsonl").read_bytes()
+
+
+def test_a_teacher_that_drips_is_held_to_the_limit(
+    server: ScriptedTeacher, script: Script, tmp_path: Path
+) -> None:
+    """Between two bytes it is never late."""
+    script.always = "drip"
+    begun = time.monotonic()
+    assert use(server, tmp_path, reason, timeout_s=1, retries=0) == "timed out"
+    assert time.monotonic() - begun < 3
 
 
 def test_an_answered_question_is_not_asked_again_and_a_failed_one_on_request(

@@ -102,16 +102,13 @@ async def build(
     """
     path = recipe.out / JOURNAL
     with Journal(path, again=again) as journal:
-        teacher = Teacher(recipe.teacher, api_key, journal)
         prompts = Prompts(recipe.teacher.max_trace_words, found.card.tags)
-        maker = Maker(teacher, prompts, found.personas, recipe.seed)
         made = _Made()
-        try:
+        async with Teacher(recipe.teacher, api_key, journal) as teacher:
+            maker = Maker(teacher, prompts, found.personas, recipe.seed)
             with Board(console, recipe.teacher, teacher.meter) as board:
                 for source, pool in zip(recipe.sources, found.pools, strict=True):
                     await _make(source, deque(pool), maker, found.ledger, board, made)
-        finally:
-            await teacher.close()
     if not made.sft and not made.rl:
         reasons = ", ".join(sorted({reason for _source, reason in found.ledger.dropped}))
         raise TeacherFailed(f"nothing could be kept ({reasons})")

@@ -87,7 +87,7 @@ class Teacher(_Part):
     """A model behind an OpenAI-compatible endpoint.
 
     `retries` are the client's own, for time-outs, 429 and 5xx; `tries` is how often a reply that
-    cannot be used is asked for. `give_up_after` failed requests in a row end the build.
+    cannot be used is asked for. `give_up_after` failed or refused requests in a row end the build.
     `extra` goes into the request's body as it is.
     """
 

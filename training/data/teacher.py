@@ -1,8 +1,8 @@
 """Teacher: a model behind an OpenAI-compatible endpoint, asked within bounds.
 
 Time-outs, 429 and 5xx are retried by the client, with its back-off. What then has no usable reply
-is dropped with a reason. A teacher that fails again and again ends the build instead, and those
-failures are not kept: when it is back, they are asked for.
+is dropped with a reason. A teacher that fails or refuses again and again ends the build instead,
+and those failures are not kept: when it is back, they are asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import asyncio
 import json
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import openai
 from openai import AsyncOpenAI
@@ -23,12 +24,25 @@ from training.data.prompts import Unusable, Wish
 from training.data.recipe import Teacher as Settings
 
 T = TypeVar("T")
+MAX_BACK_OFF_S = 120.0
+"""The longest wait between two attempts that the client lets a server ask for."""
+_REFUSED = "refused"
 _FAILURES: tuple[tuple[type[openai.APIError], str], ...] = (
     (openai.APITimeoutError, "timed out"),
     (openai.APIConnectionError, "unreachable"),
     (openai.RateLimitError, "overloaded"),
     (openai.InternalServerError, "server error"),
+    (openai.APIError, _REFUSED),
 )
+_ADVICE = "see model, max_tokens, temperature and extra of the recipe; "
+_SEE_RECIPE = "see url, model and api_key_env of the recipe"
+_USELESS = {
+    401: _SEE_RECIPE,
+    402: "there is no balance for this key; top it up and call again, which goes on from here",
+    403: _SEE_RECIPE,
+    404: _SEE_RECIPE,
+}
+"""Statuses that every further request would get too, and what to do about them."""
 
 
 class TeacherFailed(PersonaDualError):
@@ -58,7 +72,11 @@ class Meter:
 
 
 class Teacher:
-    """Asks what the journal does not know; `concurrency` requests at a time."""
+    """Asks what the journal does not know; `concurrency` requests at a time.
+
+    On leaving without an error, what failed last is kept if the teacher answered in this run at
+    all. An error may be the end of an outage: what led to it is asked for again.
+    """
 
     def __init__(self, settings: Settings, api_key: str, journal: Journal) -> None:
         self.meter = Meter()
@@ -71,6 +89,10 @@ class Teacher:
             timeout=settings.timeout_s,
         )
         self._slots = asyncio.Semaphore(settings.concurrency)
+        # The client's limit is between two bytes: a teacher that drips would never reach it.
+        self._limit_s = settings.timeout_s + settings.retries * (
+            settings.timeout_s + MAX_BACK_OFF_S
+        )
         self._failed: list[Entry] = []
         self._used: set[str] = set()
 
@@ -92,9 +114,16 @@ class Teacher:
                 reason = str(error)
         raise Dropped(reason)
 
-    async def close(self) -> None:
-        """Settle what failed last: if the teacher answered in this run at all, it is kept."""
-        if self.meter.asked > len(self._failed):
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None and self.meter.asked > len(self._failed):
             self._keep_failed()
         await self._client.close()
 
@@ -125,9 +154,12 @@ class Teacher:
         if entry.failure in _PASSING:
             self._failed.append(entry)
             if len(self._failed) >= self._settings.give_up_after:
+                count = len(self._failed)
+                self._failed.clear()
                 raise TeacherFailed(
-                    f"the teacher failed {len(self._failed)} times in a row ({entry.failure});"
-                    " its replies so far are in the journal, and a further call goes on from them"
+                    f"the teacher failed {count} times in a row ({entry.failure});"
+                    f" {_ADVICE if entry.failure == _REFUSED else ''}"
+                    "its replies so far are in the journal, and a further call goes on from them"
                 )
             return
         self._keep_failed()
@@ -140,26 +172,26 @@ class Teacher:
 
     async def _request(self, key: str, request: dict[str, Any]) -> Entry:
         try:
-            response = await self._client.chat.completions.create(**request)
-        except (
-            openai.AuthenticationError,
-            openai.PermissionDeniedError,
-            openai.NotFoundError,
-        ) as error:
-            # What the server says is left out: it may repeat the key.
-            raise TeacherFailed(
-                f"{self._settings.url} answered {error.status_code} to model"
-                f" {self._settings.model}: see url, model and api_key_env of the recipe"
-            ) from None
+            async with asyncio.timeout(self._limit_s):
+                response = await self._client.chat.completions.create(**request)
+        except TimeoutError:
+            return Entry(key, failure="timed out")
         except openai.APIError as error:
-            failure = next((said for kind, said in _FAILURES if isinstance(error, kind)), "refused")
+            status = error.status_code if isinstance(error, openai.APIStatusError) else None
+            if status in _USELESS:
+                # What the server says is left out: it may repeat the key.
+                raise TeacherFailed(
+                    f"{self._settings.url} answered {status} to model {self._settings.model}:"
+                    f" {_USELESS[status]}"
+                ) from None
+            failure = next(said for kind, said in _FAILURES if isinstance(error, kind))
             return Entry(key, failure=failure)
         return _entry(key, response)
 
 
 _BROKEN = "no chat completion"
 _PASSING = frozenset({_BROKEN, *(said for _kind, said in _FAILURES)})
-"""Failures of the teacher, not of what was asked."""
+"""Failures of the teacher, not of what was asked, if they come in a row."""
 
 
 def _entry(key: str, response: object) -> Entry:

@@ -143,12 +143,9 @@ async def _write_aligned(
     from training.evaluation.suite_build import with_aligned
 
     with Journal(out.with_suffix(".journal.jsonl")) as journal:
-        teacher = Asked(settings, api_key, journal)
-        try:
+        async with Asked(settings, api_key, journal) as teacher:
             with Board(console, settings, teacher.meter) as board:
                 return await with_aligned(items, teacher, ledger, board, name)
-        finally:
-            await teacher.close()
 
 
 def _rows(source: str, split: str) -> Rows:
