@@ -126,7 +126,7 @@ def test_a_wrong_row_is_told_before_anybody_is_asked(
     path = recipe(tmp_path, teacher.url, source(tmp_path, "ultramedical.jsonl", "rl = 1"))
     status, said = run(path)
     assert status == 1
-    assert "ultramedical.jsonl, line 2: type: is missing" in said
+    assert "ultramedical.jsonl, line 2: conversations: is missing" in said
     assert not teacher.script.asked
 
 

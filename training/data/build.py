@@ -68,11 +68,11 @@ def read_input(recipe: Recipe) -> Input:
         DataInvalid: a row cannot be read, or a source has fewer questions than its quotas.
     """
     card = card_of(recipe.model) if recipe.model else Card()
-    tests = load_test_questions(recipe.test_sets)
-    people = personas(recipe.personas)
+    ledger, seen = Ledger(), set[str]()
+    tests = load_test_questions(recipe.test_sets, ledger.dropped)
+    people = personas(recipe.personas, ledger.dropped)
     if not people:
         raise DataInvalid("personas: there is none")
-    ledger, seen = Ledger(), set[str]()
     pools: list[list[Question]] = []
     for source in recipe.sources:
         if not source.quota:
@@ -80,9 +80,14 @@ def read_input(recipe: Recipe) -> Input:
             continue
         pool = draw(questions(source), source, tests, seen, recipe.seed, ledger.dropped)
         if len(pool) < source.quota:
+            left_out = [
+                f"; {count} x {reason}"
+                for (title, reason), count in sorted(ledger.dropped.items())
+                if title == source.title
+            ]
             raise DataInvalid(
                 f"source {source.title} has {len(pool)} usable questions,"
-                f" but its quotas ask for {source.quota}"
+                f" but its quotas ask for {source.quota}{''.join(left_out)}"
             )
         pools.append(pool)
     return Input(pools, people, card, ledger)

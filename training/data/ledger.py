@@ -17,7 +17,7 @@ class Ledger:
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def lines(self) -> list[tuple[str, str, str, str]]:
-        """(source, "kept" or "dropped", stage or reason, count), sources in order."""
+        """(source, "kept" or "dropped", stage or reason, count): sources in order, then what else was read."""
         kept = [
             (source, "kept", stage, f"{self.kept[source, stage]} of {count}")
             for (source, stage), count in self.wanted.items()
@@ -27,7 +27,7 @@ class Ledger:
             (source, "dropped", reason, str(count))
             for (source, reason), count in sorted(self.dropped.items())
         ]
-        order = {source: None for source, _stage in self.wanted}
+        order = {source: None for source, _what in (*self.wanted, *sorted(self.dropped))}
         return [line for source in order for line in (*kept, *dropped) if line[0] == source]
 
     def short(self) -> int:
