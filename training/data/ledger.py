@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
+from model.errors import PersonaDualError
+
+
+class QuotaMissed(PersonaDualError):
+    """A build has fewer rows than its recipe asks for."""
+
+    code = "quota_missed"
+
 
 @dataclass(slots=True)
 class Ledger:
@@ -17,7 +25,7 @@ class Ledger:
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def lines(self) -> list[tuple[str, str, str, str]]:
-        """(source, "kept" or "dropped", stage or reason, count): sources in order, then what else was read."""
+        """(source, "kept" or "dropped", stage or reason, count): sources in order, then the rest."""
         kept = [
             (source, "kept", stage, f"{self.kept[source, stage]} of {count}")
             for (source, stage), count in self.wanted.items()
@@ -33,6 +41,24 @@ class Ledger:
     def short(self) -> int:
         """Rows that are missing to the quotas."""
         return sum((self.wanted - self.kept).values())
+
+    def require(self) -> None:
+        """See that no quota is missed.
+
+        Raises:
+            QuotaMissed: some are; it names them.
+        """
+        if not self.short():
+            return
+        parts = [
+            f"{source}, {stage} ({self.kept[source, stage]} of {count})"
+            for (source, stage), count in self.wanted.items()
+            if self.kept[source, stage] < count
+        ]
+        raise QuotaMissed(
+            f"{self.short()} short of the quotas: {'; '.join(parts)};"
+            " --allow-short takes the files as they are"
+        )
 
     def table(self) -> Table:
         table = Table("source", "", "what", "count", box=None, pad_edge=False)
