@@ -25,7 +25,7 @@ class Ledger:
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def lines(self) -> list[tuple[str, str, str, str]]:
-        """(source, "kept" or "dropped", stage or reason, count): sources in order, then the rest."""
+        """(source, "kept" or "dropped", stage or reason, count): sources in order; then others."""
         kept = [
             (source, "kept", stage, f"{self.kept[source, stage]} of {count}")
             for (source, stage), count in self.wanted.items()
