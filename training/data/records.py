@@ -36,7 +36,7 @@ class Record:
         """
         value = self.value(name)
         if value is None:
-            raise NoText(self.wrong(name, "is null").message)
+            raise NoText(self.wrong(name, "must be text").message)
         if not isinstance(value, str):
             raise self.wrong(name, "must be text")
         return value
