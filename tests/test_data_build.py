@@ -20,7 +20,7 @@ from model.reply import parse_reply
 from tests import paper_sources, scripted_teacher
 from tests.paper_sources import ANSWER, recipe, source, write_sources
 from tests.scripted_teacher import Script, ScriptedTeacher
-from training.data.build import Built, build, read_input
+from training.data.build import BARREN, Built, build, read_input
 from training.data.recipe import load_recipe
 from training.data.teacher import TeacherFailed
 from training.items import Condition, Kind, load_items, messages
@@ -184,6 +184,37 @@ def test_without_enough_right_answers_the_shortfall_is_told(
     assert built.ledger.short() >= 4
     report = built.report.read_text(encoding="utf-8")
     assert "| ultramedical | dropped | wrong without the key | " in report
+
+
+def test_a_stage_leaves_the_later_ones_their_questions(
+    run: Build, script: Script, tmp_path: Path
+) -> None:
+    """A teacher that is never right by itself gets no personalised trace, but writes personas."""
+    script.keys = {"drug number": "D"}
+    quotas = "sft_personalized = 15\nrl = 6"
+    built = run(sources=source(tmp_path, "ultramedical.parquet", quotas))
+    assert built.ledger.kept == {("ultramedical", "sft personalized"): 0, ("ultramedical", "rl"): 6}
+    assert built.ledger.dropped["ultramedical", "wrong without the key"] == 24
+
+
+def test_a_stage_from_which_nothing_comes_ends_early(
+    run: Build, script: Script, tmp_path: Path
+) -> None:
+    """At the same question every time, and the second time nothing is asked."""
+    write_sources(tmp_path, BARREN + 100)
+    script.keys = {f"patient of {n} years": "D" for n in range(1, BARREN + 101) if n % 100}
+    script.keys["drug number"] = ANSWER
+    quotas = "sft_personalized = 250\nrl = 2"
+    built = run(sources=source(tmp_path, "ultramedical.parquet", quotas))
+    tried = built.ledger.dropped["ultramedical", "wrong without the key"]
+    kept = built.ledger.kept["ultramedical", "sft personalized"]
+    assert BARREN <= tried < BARREN + 98
+    assert kept < 4
+    assert built.ledger.kept["ultramedical", "rl"] == 2
+    script.asked = []
+    again = run(sources=source(tmp_path, "ultramedical.parquet", quotas))
+    assert again.ledger == built.ledger
+    assert not script.asked
 
 
 def test_the_report_says_what_was_built_and_nothing_of_a_persona(

@@ -77,6 +77,36 @@ def test_the_command_builds_and_asks_only_behind_a_good_recipe(
     assert not any(b"very-secret" in file.read_bytes() for file in (tmp_path / "out").iterdir())
 
 
+def test_a_quota_that_is_not_met_is_one_line_and_status_1(
+    tmp_path: Path, teacher: ScriptedTeacher
+) -> None:
+    teacher.script = Script(keys={"drug number": "D"})
+    write_sources(tmp_path)
+    medical = source(tmp_path, "ultramedical.parquet", "sft_personalized = 3\nrl = 2")
+    path = recipe(tmp_path, teacher.url, medical)
+    status, said = run(path)
+    assert status == 1
+    assert "3 short of the quotas: ultramedical, sft personalized (0 of 3); --allow-short" in said
+    assert (tmp_path / "out" / "BUILD.md").exists()
+    status, said = run(path, "--allow-short")
+    assert status == 0
+    assert "3 short of the quotas" in said
+
+
+def test_a_source_without_usable_rows_says_why(tmp_path: Path, teacher: ScriptedTeacher) -> None:
+    teacher.script = Script()
+    write_sources(tmp_path)
+    rows = [ultramedical(1, answer="Rest."), ultramedical(2, answer=None), ultramedical(3)]
+    write_jsonl(tmp_path / "ultramedical.jsonl", rows)
+    medical = source(tmp_path, "ultramedical.jsonl", "rl = 2")
+    status, said = run(recipe(tmp_path, teacher.url, medical))
+    assert status == 1
+    assert (
+        "has 1 usable questions, but its quotas ask for 2; 1 x no answer to check; 1 x no" in said
+    )
+    assert not teacher.script.asked
+
+
 def test_the_command_belongs_to_personadual() -> None:
     found = entry_points(group="personadual.commands", name="data")
     assert [one.load() for one in found] == [data_app]
@@ -126,7 +156,7 @@ def test_a_wrong_row_is_told_before_anybody_is_asked(
     path = recipe(tmp_path, teacher.url, source(tmp_path, "ultramedical.jsonl", "rl = 1"))
     status, said = run(path)
     assert status == 1
-    assert "ultramedical.jsonl, line 2: type: is missing" in said
+    assert "ultramedical.jsonl, line 2: conversations: is missing" in said
     assert not teacher.script.asked
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 
 from tests.paper_sources import alignx, flan, megascience, ultramedical, write_jsonl, write_sources
-from training.data.overlap import KeptOut, normalise
+from training.data.ledger import Ledger
+from training.data.overlap import KeptOut, load_test_questions, normalise
 from training.data.recipe import Rows, Source
+from training.data.recipe import TestSet as Kept
 from training.data.sample import draw
 from training.data.sources import Question, Skip, personas, questions, tidy_persona
 from training.items import DataInvalid, Kind
@@ -40,16 +45,88 @@ def test_ultramedical(tmp_path: Path) -> None:
     told = read(
         tmp_path,
         "ultramedical",
-        ultramedical(1, type="open_ended"),
-        ultramedical(2, answer="see the text"),
+        ultramedical(1, type="Open-End", answer="Watch the kidneys."),
+        ultramedical(2, answer="B or C"),
         ultramedical(3, id="PubMedQA,12"),
+        ultramedical(4, answer="E"),
+        ultramedical(5, conversations=turn("Is it vitamin A. or B, and why?")),
         exclude_tasks=["pubmedqa"],
     )
-    assert [skip.reason for skip in told if isinstance(skip, Skip)] == [
-        "no answer to check",
-        "no answer to check",
-        "task excluded",
+    assert told == [
+        Skip("no answer to check"),
+        Skip("no answer to check"),
+        Skip("task excluded"),
+        Skip("answer is no option"),
+        Skip("answer is no option"),
     ]
+
+
+@pytest.mark.parametrize("type", ["mc", "Exam", None])
+@pytest.mark.parametrize(
+    "options", ["A. Hearing\nB. Sight", "Options: (A) hearing (B) sight", "A:hearing\nB:sight"]
+)
+def test_ultramedical_by_any_name_of_its_type(
+    tmp_path: Path, type: str | None, options: str
+) -> None:
+    """Its README's example says "mc", its rows say "Exam" or "Open-End"."""
+    row = ultramedical(7, type=type, conversations=turn(f"What is lost first?\n{options}"))
+    assert one(tmp_path, "ultramedical", row).answer == "B"
+    del row["type"]
+    assert one(tmp_path, "ultramedical", row).answer == "B"
+
+
+def turn(text: str | None) -> list[dict[str, str | None]]:
+    return [{"value": text, "from": "human"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [
+        ("ultramedical", ultramedical(1, answer=None)),
+        ("ultramedical", ultramedical(1, conversations=None)),
+        ("ultramedical", ultramedical(1, conversations=[None])),
+        ("ultramedical", ultramedical(1, conversations=turn(None))),
+        ("flan", flan(1, targets=None)),
+        ("flan", flan(1, task=None)),
+        ("megascience", megascience(1, reference_answer=None)),
+        ("alignx", alignx(1, prompt=None)),
+        ("alignx", alignx(1, rejected=None)),
+    ],
+)
+def test_a_row_with_a_null_is_skipped(tmp_path: Path, kind: str, row: dict[str, Any]) -> None:
+    assert read(tmp_path, kind, row) == [Skip("no text")]
+
+
+def test_nulls_of_personas_and_test_sets_are_counted(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"persona": None}, {"persona": "A baker."}, {"persona": " "}]
+    write_jsonl(tmp_path / "persona.jsonl", rows)
+    dropped: Counter[tuple[str, str]] = Counter()
+    assert personas(Rows(files=(tmp_path / "persona.jsonl",)), dropped) == ["a baker"]
+    write_jsonl(tmp_path / "test.jsonl", [{"question": None}, {"question": "Who is it?"}])
+    kept_out = load_test_questions([Kept(name="t", files=(tmp_path / "test.jsonl",))], dropped)
+    assert len(kept_out) == 1
+    assert dropped == {("personas", "no text"): 2, ("test set t", "no text"): 1}
+    assert [line[0] for line in Ledger(dropped=dropped).lines()] == ["personas", "test set t"]
+
+
+@pytest.mark.parametrize("end", ["json", "jsonl"])
+def test_half_a_surrogate_pair_is_replaced(tmp_path: Path, end: str) -> None:
+    row = flan(2, inputs="Who \ud83d wrote \U0001f600?", extra=[{"\udfff": 1}])
+    text = json.dumps(row)
+    assert "\\ud83d" in text
+    path = tmp_path / f"flan.{end}"
+    path.write_text(f"[{text}]" if end == "json" else text, encoding="utf-8")
+    (found,) = questions(Source(kind="flan", files=(path,)))
+    assert isinstance(found, Question)
+    assert found.text == "Who \ufffd wrote \U0001f600?"
+
+
+def test_parquet_with_half_a_surrogate_pair_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "persona.parquet"
+    texts = pyarrow.array([b"a baker", b"a \xed\xa0\xbd cook"]).view(pyarrow.string())
+    parquet.write_table(pyarrow.table({"persona": texts}), path)
+    with pytest.raises(DataInvalid, match=r"persona.parquet: holds text that is not UTF-8"):
+        personas(Rows(files=(path,)))
 
 
 def test_flan(tmp_path: Path) -> None:
@@ -118,7 +195,8 @@ def test_personahub_and_how_a_persona_is_tidied(tmp_path: Path) -> None:
     ("kind", "row", "said"),
     [
         ("ultramedical", ultramedical(1, conversations=[]), "conversations: must begin"),
-        ("ultramedical", ultramedical(1, answer=None), "answer: must be text"),
+        ("ultramedical", ultramedical(1, answer=4), "answer: must be text"),
+        ("ultramedical", ultramedical(1, conversations=[{}]), "conversations: value: is missing"),
         ("flan", {"inputs": "a", "targets": "b"}, "_task_name: is missing"),
         ("flan", flan(1, targets=4), "targets: must be text"),
         ("megascience", {"question": "a", "subject": "b"}, "reference_answer: is missing"),
@@ -133,7 +211,8 @@ def test_a_wrong_row_is_named_by_file_line_and_field(
     first = good.get(kind, alignx)(9)
     with pytest.raises(DataInvalid) as refused:
         read(tmp_path, kind, first, row)
-    assert f"{kind}.jsonl, line 2: {said}" in refused.value.message
+    assert f"{kind}.jsonl, line 2: " in refused.value.message
+    assert said in refused.value.message
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
@@ -174,6 +253,25 @@ def test_overlap() -> None:
     assert not kept_out.overlaps("")
     assert not KeptOut([]).overlaps("anything")
     assert normalise("\uff21\uff22 c-D") == "ab c d"
+
+
+@pytest.mark.parametrize(
+    ("test", "asked", "is_found"),
+    [
+        ("Who wrote the novel Dracula?", "Q: Who wrote the novel Dracula? A:", True),
+        ("Who wrote Dracula?", "Question: who wrote Dracula?\nAnswer:", True),
+        ("Question: Who wrote Dracula?", "Who wrote Dracula?", True),
+        ("Who wrote Dracula?", "Tell me, who wrote Dracula?", False),
+        ("Who wrote the Iliad?", "Tell me, who wrote the Iliad?", True),
+        ("Who wrote the Iliad?", "Who wrote the Odyssey and the Iliad?", False),
+        ("光合作用发生在哪里", "请回答。光合作用发生在哪里谢谢", True),
+        ("光合作用发生在哪里", "请回答。呼吸作用发生在哪里谢谢", False),
+        ("日本の首都は東京ですか", "質問。日本の首都は東京ですか。", True),
+        ("เมืองหลวงของไทยคือ", "ถาม เมืองหลวงของไทยคืออะไร", True),
+    ],
+)
+def test_overlap_of_short_questions(test: str, asked: str, is_found: bool) -> None:
+    assert KeptOut([test]).overlaps(asked) is is_found
 
 
 def test_a_sample_depends_on_the_seed_and_not_on_the_order(tmp_path: Path) -> None:

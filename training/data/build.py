@@ -33,6 +33,8 @@ from training.data.write import write, write_report
 from training.items import DataInvalid, Item
 
 JOURNAL = "journal.jsonl"
+BARREN = 200
+"""So many questions in a row of which nothing is kept end their stage: more would only cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,11 @@ def read_input(recipe: Recipe) -> Input:
         DataInvalid: a row cannot be read, or a source has fewer questions than its quotas.
     """
     card = card_of(recipe.model) if recipe.model else Card()
-    tests = load_test_questions(recipe.test_sets)
-    people = personas(recipe.personas)
+    ledger, seen = Ledger(), set[str]()
+    tests = load_test_questions(recipe.test_sets, ledger.dropped)
+    people = personas(recipe.personas, ledger.dropped)
     if not people:
         raise DataInvalid("personas: there is none")
-    ledger, seen = Ledger(), set[str]()
     pools: list[list[Question]] = []
     for source in recipe.sources:
         if not source.quota:
@@ -80,9 +82,14 @@ def read_input(recipe: Recipe) -> Input:
             continue
         pool = draw(questions(source), source, tests, seen, recipe.seed, ledger.dropped)
         if len(pool) < source.quota:
+            left_out = [
+                f"; {count} x {reason}"
+                for (title, reason), count in sorted(ledger.dropped.items())
+                if title == source.title
+            ]
             raise DataInvalid(
                 f"source {source.title} has {len(pool)} usable questions,"
-                f" but its quotas ask for {source.quota}"
+                f" but its quotas ask for {source.quota}{''.join(left_out)}"
             )
         pools.append(pool)
     return Input(pools, people, card, ledger)
@@ -121,18 +128,29 @@ async def build(
 async def _make(
     source: Source, pool: deque[Question], maker: Maker, ledger: Ledger, board: Board, made: _Made
 ) -> None:
-    """The three stages of a source, from one pool: no question is used twice."""
+    """The three stages of a source, from one pool: no question is used twice.
+
+    A stage leaves the later ones as many questions as their quotas: it may need more than its own.
+    """
     stages: tuple[tuple[str, int, _MakeOne, list[Item]], ...] = (
         ("sft personalized", source.sft_personalized, maker.personalized, made.sft),
         ("sft general", source.sft_general, maker.general, made.sft),
         ("rl", source.rl, maker.reinforced, made.rl),
     )
+    later = source.quota
     for stage, quota, make, kept in stages:
+        later -= quota
         ledger.wanted[source.title, stage] = quota
         if not quota:
             continue
+        mine = deque(pool.popleft() for _ in range(len(pool) - later))
         with board.stage(f"{source.title}, {stage}", quota):
-            found = await _fill(pool, quota, make, ledger, board)
+            found, is_barren = await _fill(mine, quota, make, ledger, board)
+        pool.extendleft(reversed(mine))
+        if is_barren:
+            board.tell(
+                f"{source.title}, {stage}: ended, as {BARREN} questions in a row gave nothing"
+            )
         ledger.kept[source.title, stage] = len(found)
         kept += found
 
@@ -142,31 +160,43 @@ _MakeOne = Callable[[Question], Awaitable[Item]]
 
 async def _fill(
     pool: deque[Question], quota: int, make: _MakeOne, ledger: Ledger, board: Board
-) -> list[Item]:
-    """Take questions until the quota is met or the pool is empty.
+) -> tuple[list[Item], bool]:
+    """Take questions until the quota is met or the pool is empty, or `BARREN` of them in a row
+    gave nothing, which the second value says.
 
-    They go in waves as large as what is missing: which ones are tried then depends on the replies
-    alone, not on which came first.
+    They go in waves as large as what is missing, and are settled in their order: which ones are
+    tried then depends on the replies alone, not on which came first.
     """
 
-    async def one(question: Question) -> Item | None:
+    async def one(question: Question) -> Item | Dropped:
         try:
             item = await make(question)
-        except Dropped as error:
-            ledger.dropped[question.source, str(error)] += 1
+        except Dropped as dropped:
             board.show(0)
-            return None
+            return dropped
         board.show(1)
         return item
 
     kept: list[Item] = []
-    while len(kept) < quota and pool:
+    barren = 0
+    while len(kept) < quota and pool and barren < BARREN:
         wave = [pool.popleft() for _ in range(min(quota - len(kept), len(pool)))]
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(question)) for question in wave]
+                for question, task in zip(wave, tasks, strict=True):
+                    made = await task
+                    if isinstance(made, Dropped):
+                        barren += 1
+                        ledger.dropped[question.source, str(made)] += 1
+                    else:
+                        barren = 0
+                        kept.append(made)
+                    if barren == BARREN:
+                        break
+                for task in tasks:
+                    task.cancel()
         except BaseExceptionGroup as errors:
             # One failure ends the wave; the others only say the same.
             raise errors.exceptions[0] from None
-        kept += [item for task in tasks if (item := task.result()) is not None]
-    return kept
+    return kept, barren == BARREN

@@ -28,8 +28,14 @@ def build(
     again: Annotated[
         bool, typer.Option("--again", help="Ask once more for what failed in an earlier run.")
     ] = False,
+    allow_short: Annotated[
+        bool, typer.Option("--allow-short", help="Fewer rows than the quotas are no failure.")
+    ] = False,
 ) -> None:
-    """Build SFT and RL files; a killed build goes on when called again, and asks nothing twice."""
+    """Build SFT and RL files; a killed build goes on when called again, and asks nothing twice.
+
+    A quota that is not met ends it with status 1; the files then hold what there is.
+    """
     with reported("stopped; the journal keeps what was answered, call again to go on"):
         read = load_recipe(recipe)
         check_files(read, recipe)
@@ -48,9 +54,11 @@ def build(
             f" {spent.prompt_tokens + spent.completion_tokens} tokens,"
             f" {spent.usd(read.teacher):.2f} USD"
         )
-        if built.ledger.short():
-            console.print(f"  [yellow]{built.ledger.short()} short of the quotas[/yellow]")
         console.print(f"  written: {escape(str(built.report))}", soft_wrap=True)
+        if not allow_short:
+            built.ledger.require()
+        elif built.ledger.short():
+            console.print(f"  [yellow]{built.ledger.short()} short of the quotas[/yellow]")
 
 
 def _api_key(recipe: Recipe, path: Path) -> str:

@@ -60,6 +60,9 @@ class Board:
         if self._stage is not None:
             self._bars.update(self._stage, advance=kept, cost=self.cost())
 
+    def tell(self, what: str) -> None:
+        self._console.print(f"  {what}", markup=False, soft_wrap=True)
+
     def cost(self) -> str:
         tokens = self._meter.prompt_tokens + self._meter.completion_tokens
         usd = self._meter.usd(self._settings)

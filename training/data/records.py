@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,11 @@ from training.data.recipe import Rows
 from training.items import DataInvalid
 
 BATCH_ROWS = 1024
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
+class NoText(DataInvalid):
+    """A field of a row is null: the row holds nothing to use, while the others may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +31,12 @@ class Record:
         """The text of a field.
 
         Raises:
+            NoText: the field is null.
             DataInvalid: the field is missing or no text.
         """
         value = self.value(name)
+        if value is None:
+            raise NoText(self.wrong(name, "must be text").message)
         if not isinstance(value, str):
             raise self.wrong(name, "must be text")
         return value
@@ -67,13 +76,30 @@ def _record(place: str, row: object) -> Record:
     return Record(place, row)
 
 
+def _parsed(text: str) -> Any:
+    """JSON in which halves of surrogate pairs, which no file could hold, are U+FFFD."""
+    value = json.loads(text)
+    # Text that was read from UTF-8 can only hold them escaped.
+    return _mended(value) if re.search(r"\\ud[89a-f]", text, re.IGNORECASE) else value
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return _HALF_PAIR.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_mended(one) for one in value]
+    if isinstance(value, dict):
+        return {_mended(name): _mended(one) for name, one in value.items()}
+    return value
+
+
 def _jsonl(path: Path) -> Iterator[Record]:
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = _parsed(line)
             except ValueError as error:
                 raise DataInvalid(f"{path}, line {number}: is not JSON") from error
             yield _record(f"{path}, line {number}", row)
@@ -81,7 +107,7 @@ def _jsonl(path: Path) -> Iterator[Record]:
 
 def _json(path: Path) -> Iterator[Record]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = _parsed(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise DataInvalid(f"{path}, line {error.lineno}: is not JSON") from error
     if not isinstance(rows, list):
@@ -104,6 +130,9 @@ def _parquet(path: Path) -> Iterator[Record]:
                     yield Record(f"{path}, row {number}", row)
     except pyarrow.ArrowInvalid as error:
         raise DataInvalid(f"{path}: is not parquet, after row {number}") from error
+    except UnicodeDecodeError as error:
+        # Parquet does not check its texts; half of a surrogate pair is no UTF-8 either.
+        raise DataInvalid(f"{path}: holds text that is not UTF-8, after row {number}") from error
 
 
 _READERS = {".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}

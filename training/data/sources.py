@@ -1,21 +1,22 @@
 """Sources: the rows of each data set, read into questions that can be checked.
 
-What is no question for us (an essay to write, an answer that no rule can compare) is skipped with
-a reason and counted; a row without a field that its format has is an error.
+What is no question for us (an essay to write, an answer that no rule can compare, a field that is
+null) is skipped with a reason and counted; a row without a field that its format has is an error.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
-from model.reading import read_choice, read_number
+from model.reading import read_number
 from training.data.overlap import normalise
 from training.data.recipe import Rows, Source
-from training.data.records import Record, read
+from training.data.records import NoText, Record, read
 from training.items import Kind
 from training.rewards import Kind as Match
 from training.rewards import matches
@@ -55,6 +56,7 @@ class Skip:
         "no persona",
         "persona too long",
         "nothing to choose",
+        "no text",
     ]
 
 
@@ -72,18 +74,30 @@ def questions(source: Source) -> Iterator[Question | Skip]:
     """
     adapt = _ADAPTERS[source.kind]
     for record in read(source):
-        found = adapt(record, source)
+        try:
+            found = adapt(record, source)
+        except NoText:
+            found = Skip("no text")
         yield found if isinstance(found, Skip) else _checked(found, source)
 
 
-def personas(rows: Rows) -> list[str]:
-    """PersonaHub: `persona.jsonl`, one `{"persona": text}` per line.
+def personas(rows: Rows, dropped: Counter[tuple[str, str]] | None = None) -> list[str]:
+    """PersonaHub: `persona.jsonl`, one `{"persona": text}` per line; those without are counted.
 
     Format seen: file list of proj-persona/PersonaHub, and the field as the paper's own scripts read
     it (XiaoyouLiu/personadual, train-dataprocess/rl/data.py).
     """
-    found = {tidy_persona(record.text("persona")): None for record in read(rows)}
-    return [persona for persona in found if persona]
+    found: dict[str, None] = {}
+    for record in read(rows):
+        try:
+            persona = tidy_persona(record.text("persona"))
+        except NoText:
+            persona = ""
+        if persona:
+            found[persona] = None
+        elif dropped is not None:
+            dropped["personas", "no text"] += 1
+    return list(found)
 
 
 _OPENING = re.compile(r"^\s*(?:I\s+am|I[\u0027\u2019]m)\s+", re.IGNORECASE)
@@ -137,22 +151,34 @@ def _question(
 
 
 def _ultramedical(record: Record, source: Source) -> Question | Skip:
-    """`id` ("TextBookQA,Anatomy_Gray_28"), `type` ("mc" is multiple choice), `conversations` (a
-    list of `{from, value}`, the human's first), `answer` (a letter), `score`.
+    """`id` ("TextBookQA,Anatomy_Gray_28"), `conversations` (a list of `{from, value}`, the human's
+    first, with the options), `answer` (a letter, or text where nothing is chosen), `score`.
 
     Format seen: README of TsinghuaC3I/UltraMedical on GitHub, its example; field list on the Hub.
+    `type` is not read: "mc" in that example, but "Exam" or "Open-End" in rows.
     """
     task = record.text("id").split(",", 1)[0]
-    if record.text("type") != "mc":
-        return Skip("no answer to check")
     turns = record.value("conversations")
-    is_turns = isinstance(turns, list) and turns and isinstance(turns[0], dict)
-    if not is_turns or not isinstance(turns[0].get("value"), str):
+    if turns is None or (isinstance(turns, list) and turns[:1] == [None]):
+        return Skip("no text")
+    if not isinstance(turns, list) or not turns or not isinstance(turns[0], dict):
         raise record.wrong("conversations", "must begin with a turn that has a text in value")
-    letter = read_choice(record.text("answer"))
-    if letter is None:
+    text = Record(f"{record.place}: conversations", turns[0]).text("value")
+    letter = record.text("answer").strip()
+    if not re.fullmatch("[A-J]", letter):
         return Skip("no answer to check")
-    return _question(source, turns[0]["value"], letter, "mcq", task)
+    if not _lists(text, letter):
+        return Skip("answer is no option")
+    return _question(source, text, letter, "mcq", task)
+
+
+_OPTION = re.compile(r"(?:^|\s)\(?([A-J])[.):]", re.MULTILINE)
+
+
+def _lists(text: str, letter: str) -> bool:
+    """Whether a text lists options A to this letter, and two at least: "A." alone may be a word's
+    or a sentence's end."""
+    return set(_OPTION.findall(text)).issuperset(LETTERS[: max(2, LETTERS.index(letter) + 1)])
 
 
 _OPTIONS = re.compile(r"OPTIONS:[ \t]*\n((?:-[ \t]*[^\n]+(?:\n|\Z))+)")
