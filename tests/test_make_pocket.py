@@ -20,6 +20,11 @@ mkdir -p $folder/adapter
 echo "$*" | tee $folder/run.md > $folder/loss.png
 echo "$*" > $folder/adapter/adapter_model.safetensors
 """
+LAUNCHER = """#!/bin/sh
+[ "$1 $2 $3" = "--standalone --nproc_per_node 2" ] || exit 1
+shift 3
+exec "$@"
+"""
 
 
 def test_it_trains_measures_and_keeps_what_both_stages_left(tmp_path: Path) -> None:
@@ -27,15 +32,16 @@ def test_it_trains_measures_and_keeps_what_both_stages_left(tmp_path: Path) -> N
     has ended."""
     binaries = tmp_path / ".venv" / "bin"
     binaries.mkdir(parents=True)
-    for name in ("personadual", "python"):
-        (binaries / name).write_text(COMMAND)
+    programs = {"personadual": COMMAND, "python": COMMAND, "torchrun": LAUNCHER}
+    for name, content in programs.items():
+        (binaries / name).write_text(content)
         (binaries / name).chmod(0o755)
     (tmp_path / "requirements").mkdir()
     for name in ("requirements/cpu.lock", "pyproject.toml", ".venv/installed"):
         (tmp_path / name).touch()
     (tmp_path / "runs" / "pocket-sft" / "adapter").mkdir(parents=True)
     command = ["make", "-C", str(tmp_path), "-f", str(ROOT / "Makefile"), "pocket", "DEVICE=cpu"]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*command, "PROCESSES=2"], check=True, capture_output=True)
     asked = [line.split(" configs")[0] for line in (tmp_path / "asked").read_text().splitlines()]
     assert [" ".join(line.split()[:2]) for line in asked] == [
         "model build",
@@ -43,6 +49,7 @@ def test_it_trains_measures_and_keeps_what_both_stages_left(tmp_path: Path) -> N
         "train dual-grpo",
         "model export",
         "train calibrate",
+        "-m benchmarks.arms",
         "-m benchmarks.figures",
     ]
     kept = tmp_path / "model" / "pocket"
