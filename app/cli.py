@@ -211,7 +211,7 @@ def card(folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")]) -
         found, warning = load_card(folder)
         if warning:
             errors.print(f"[yellow]{escape(warning)}[/yellow]")
-        console.print(found.to_json(), end="", markup=False)
+        typer.echo(found.to_json(), nl=False)  # a console would break its lines
 
 
 @app.command("version")

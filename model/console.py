@@ -12,8 +12,9 @@ from rich.markup import escape
 
 from model.errors import PersonaDualError
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+# Emoji codes stay as they are: what is printed may be a persona, or an answer.
+console = Console(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False)
 INTERRUPTED = 130
 # All that moves a cursor or starts a terminal's escape sequence.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -136,6 +136,27 @@ def test_export_is_what_import_takes(run: Run, redis: Redis, tmp_path: Path) -> 
     assert run("persona", "import", str(out)).exit_code == 0
 
 
+def test_an_export_shorter_than_its_journal_says_is_refused(
+    gateway: Gateway, run: Run, tmp_path: Path
+) -> None:
+    """Nothing may stand in the place of what is missing."""
+    out, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    part.write_text('{"id": "a"}')
+    of = {"format": 1, "url": gateway.url, "key_id": ""}
+    progress = {"lines": 3, "written": 3, "refused": 0, "errors": [], "last_id": "a"}
+    (tmp_path / "out.jsonl.part.export").write_text(json.dumps({**of, **progress, "offset": 40}))
+    done = run("persona", "export", str(out))
+    assert done.exit_code != 0
+    assert "is shorter than its journal says: remove both" in done.stderr
+    assert part.read_text() == '{"id": "a"}'
+
+
+def test_what_is_printed_is_what_is_stored(run: Run) -> None:
+    """An emoji's code in a persona is text."""
+    run("persona", "put", "a", "use :key: and dict[1:dog:2]")
+    assert "use :key: and dict[1:dog:2]" in run("persona", "get", "a").stdout
+
+
 def test_an_export_that_was_ended_goes_on(gateway: Gateway, run: Run, tmp_path: Path) -> None:
     """Behind the last line that is known to be whole; what was torn is cut off."""
     run("persona", "import", str(write_lines(tmp_path / "in.jsonl", 300)))

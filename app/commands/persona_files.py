@@ -103,10 +103,10 @@ def part_of(file: Path, progress: Progress) -> Iterator[IO[bytes]]:
     """The file that an export grows in, cut to what is known to be whole."""
     try:
         with file.open("r+b" if progress.offset else "wb") as target:
-            target.truncate(progress.offset)
-            target.seek(0, os.SEEK_END)
-            if target.tell() != progress.offset:
+            if target.seek(0, os.SEEK_END) < progress.offset:
                 raise InvalidRequest(f"{file} is shorter than its journal says: remove both")
+            target.truncate(progress.offset)
+            target.seek(progress.offset)
             yield target
     except OSError as error:
         raise InvalidRequest(f"{file} cannot be written: {error.strerror}") from error
