@@ -105,7 +105,8 @@ def _draw(key: str, label: str, history: list[dict[str, Any]], folder: Path) -> 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()
     axes.plot(*zip(*points, strict=True), linewidth=1.5)
-    axes.set(xlabel="step", ylabel=label)
+    axes.set_title(label, loc="left", fontsize="medium")  # beside the axis a long one is cut
+    axes.set_xlabel("step")
     axes.grid(alpha=0.3)
     name = key.rsplit("/", 1)[-1]
     figure.savefig(folder / f"{name}.png", dpi=110)
