@@ -142,7 +142,11 @@ class Metrics:
             "mode_probability", "Calibrated probability of personalised mode.", "", _PROBABILITIES
         )
         self.requests = cache(
-            self._counter("requests", "Answered requests.", "route status").labels
+            self._counter(
+                "requests",
+                "Answered requests; a stream that broke off, by the status of its error.",
+                "route status",
+            ).labels
         )
         seconds = self._histogram(
             "request_seconds", "From a chat request to its end.", "mode", _REQUEST_SECONDS

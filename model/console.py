@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Iterator
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from model.errors import PersonaDualError
+from model.errors import InvalidRequest, PersonaDualError
 
 # Emoji codes stay as they are: what is printed may be a persona, or an answer.
 console = Console(highlight=False, emoji=False)
@@ -23,6 +24,18 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def harmless(text: str) -> str:
     """Text of others as a terminal may show it: no control characters but tab and line feed."""
     return _CONTROL.sub("", text)
+
+
+def piped() -> str:
+    """All of standard input.
+
+    Raises:
+        InvalidRequest: it is not UTF-8.
+    """
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("standard input: this is not text in UTF-8") from error
 
 
 @contextlib.contextmanager

@@ -100,6 +100,7 @@ def test_failures_are_one_line_and_an_exit_code(run: Run, script: Script, fake: 
         (["ask", "x", "--url", away], 3, "start one (personadual serve)"),
         (["status", "--url", away], 3, "start one (personadual serve)"),
         (["ask", "x", "--url", "localhost"], 1, "give an address like http://"),
+        (["ask", "x", "--url", "http://.:80"], 1, "give an address like http://"),
         (["ask", "x", "--key", "two words"], 1, "this is no API key"),
         (["ask", "x", "--mode", "both"], 2, "is not one of"),
         (["ask", "x", "--model", "nope"], 1, "one of: pocket"),
@@ -115,6 +116,10 @@ def test_failures_are_one_line_and_an_exit_code(run: Run, script: Script, fake: 
         assert (done.exit_code, said in done.stderr) == (code, True), (arguments, done.stderr)
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
+    for arguments in (["ask", "-"], ["persona", "put", "ada", "-"]):
+        done = run(*arguments, stdin=b"caf\xe9")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "standard input: this is not text in UTF-8" in done.stderr
 
 
 def test_an_answer_that_breaks_off_is_no_answer(run: Run, script: Script) -> None:
@@ -187,18 +192,25 @@ def test_status_of_what_is_not_ready(
 
 
 def test_watch_writes_a_line_of_json_for_each_look(gateway: Gateway) -> None:
-    """And Ctrl-C is its good end."""
+    """An outage is told elsewhere, and Ctrl-C is its good end."""
     watching = subprocess.Popen(
         [*COMMAND, "status", "--watch", "--every", "0.5", "--json", "--url", gateway.url],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert watching.stdout is not None
+    assert watching.stderr is not None
     looks = [json.loads(watching.stdout.readline()) for _ in range(2)]
+    gateway.stop()
+    assert "no gateway answers" in watching.stderr.readline()
     watching.send_signal(signal.SIGINT)
-    assert watching.wait(timeout=10) == 0
+    later, _ = watching.communicate(timeout=10)
+    assert watching.returncode == 0
+    for line in later.splitlines():
+        json.loads(line)
     assert [each["seconds"] for each in looks] == [None, 0.5]
 
 

@@ -74,6 +74,8 @@ def test_a_stream_that_breaks_ends_with_an_error(gateway: Gateway, script: Scrip
     assert answer.status == 200
     assert answer.events[-1]["error"]["code"] == "engine_broken"
     assert b"[DONE]" not in answer.body
+    wanted = 'personadual_requests_total{route="chat",status="502"} 1.0'
+    wait_until(lambda: wanted in call(gateway.url, "/metrics").body.decode(), 2)
     with pytest.raises(Exception, match="broke off"):
         list(
             gateway.client.chat.completions.create(model="pocket", messages=[MESSAGE], stream=True)

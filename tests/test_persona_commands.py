@@ -32,9 +32,10 @@ def test_a_persona_by_command(run: Run) -> None:
     """Put, get, list and delete; the JSON is what HTTP answers."""
     stored = run(
         *("persona", "put", "ada", "Ada.", "--attribute", "age=36", "--attribute", "city=Lisbon"),
-        *("--attribute", "vip=true", "--ttl", "100", "--json"),
+        *("--attribute", "vip=true", "--attribute", "note=NaN", "--ttl", "100", "--json"),
     )
-    assert json.loads(stored.stdout)["attributes"] == {"age": 36, "city": "Lisbon", "vip": True}
+    wanted = {"age": 36, "city": "Lisbon", "vip": True, "note": "NaN"}
+    assert json.loads(stored.stdout)["attributes"] == wanted
     assert run("persona", "put", "bob", "-", stdin=b"Two\nlines.\n").exit_code == 0
     assert run("persona", "get", "bob").stdout == "Two\nlines.\n"
     shown = run("persona", "get", "ada")

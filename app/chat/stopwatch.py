@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model.decision import Decision
+from model.errors import PersonaDualError
 from model.persona import PersonaStatus
 
 
@@ -19,7 +20,8 @@ class Stopwatch:
 
     `decided_at` and `text_at` are when the decision was known and the first text went out; the
     decision is the first choice's. `dropped`: tokens that the engine wrote into a stream that was
-    opened for its decision alone. `is_over`: of a stream, all but its last event has gone out.
+    opened for its decision alone. `is_over`: of a stream, all but its last event has gone out;
+    `error`: what it ended with instead, when its status had gone out long before.
     """
 
     begun: float = field(default_factory=time.perf_counter)
@@ -34,6 +36,7 @@ class Stopwatch:
     decided_at: float | None = None
     text_at: float | None = None
     is_over: bool = False
+    error: PersonaDualError | None = None
 
     @contextmanager
     def engine(self) -> Iterator[None]:

@@ -210,13 +210,14 @@ class Chat:
             yield DONE
             if self._shadows is not None and decisions:
                 self._shadows.offer(plan, decisions[0], reader.answer)
-        except PersonaDualError as error:
-            self._end(stream, plan, watch, reader)
-            yield to_http(error).to_event()
         except Exception as error:  # the edge: behind the first byte no handler is left
-            logger.exception("a stream failed")
+            if isinstance(error, PersonaDualError):
+                watch.error = error
+            else:
+                logger.exception("a stream failed")
+                watch.error = PersonaDualError(type(error).__name__)
             self._end(stream, plan, watch, reader)
-            yield to_http(PersonaDualError(type(error).__name__)).to_event()
+            yield to_http(watch.error).to_event()
         finally:
             self._end(stream, plan, watch, reader)
 

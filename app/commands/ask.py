@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from rich.markup import escape
 from rich.status import Status
 
 from app.commands.gateway import DEFAULT_URL, AsJson, Gateway, Key, Url
-from model.console import console, errors, harmless, reported
+from model.console import console, errors, harmless, piped, reported
 from model.errors import GatewayUnavailable
 
 app = typer.Typer()
@@ -113,9 +112,9 @@ def ask(
         "temperature": temperature,
         "personadual": _given(extension),
     }
-    asked = sys.stdin.read() if question == "-" else question
-    body = {"stream": True, "messages": [{"role": "user", "content": asked}], **_given(wanted)}
     with reported():
+        asked = piped() if question == "-" else question
+        body = {"stream": True, "messages": [{"role": "user", "content": asked}], **_given(wanted)}
         gateway = Gateway(url, key)
         with errors.status("asking …") as waiting:
             heard = _listen(gateway, body, waiting, is_shown=not as_json, shows_thought=reasoning)

@@ -50,6 +50,7 @@ class Gateway:
     def __init__(self, url: str, key: str = "") -> None:
         try:
             parts = urlsplit(url)
+            (parts.hostname or "").encode("idna")
             is_usable = (
                 parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
             )

@@ -100,7 +100,11 @@ def list_keys(data: Data = DATA, as_json: AsJson = False) -> None:
     if not keys:
         console.print("there are no keys; make one: personadual key create NAME")
         return
-    table = Table("id", "name", "tenant", "roles", "dial", "limits", "made", box=None)
+    table = Table(box=None)
+    # Whatever the width, the id is whole: it is what `revoke` takes.
+    table.add_column("id", no_wrap=True, min_width=max(len(key.id) for key in keys))
+    for name in ("name", "tenant", "roles", "dial", "limits", "made"):
+        table.add_column(name, overflow="fold")
     for key in keys:
         table.add_row(*map(escape, _row(key)))
     console.print(table)

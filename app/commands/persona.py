@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from rich.markup import escape
 
 from app.commands.gateway import DEFAULT_URL, AsJson, Gateway, Key, Url
 from app.commands.journal import Journal, Progress
-from model.console import console, errors, harmless, reported
+from model.console import console, errors, harmless, piped, reported
 from model.errors import InvalidRequest
 
 app = typer.Typer(help="Write, read, import and export personas.", no_args_is_help=True)
@@ -48,7 +49,7 @@ def put(
 ) -> None:
     """Write a persona; what was there under its id is replaced."""
     with reported():
-        body: dict[str, Any] = {"text": sys.stdin.read().strip() if text == PIPE else text}
+        body: dict[str, Any] = {"text": piped().strip() if text == PIPE else text}
         body["attributes"] = dict(map(_attribute, attribute or ()))
         if ttl is not None:
             body["ttl_s"] = ttl
@@ -252,7 +253,8 @@ def _attribute(text: str) -> tuple[str, Any]:
         read = json.loads(value)
     except ValueError:
         return name, value
-    return name, read if isinstance(read, int | float) else value
+    is_number = isinstance(read, int | float) and math.isfinite(read)
+    return name, read if is_number else value
 
 
 def _path(persona_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from app.commands.gateway import DEFAULT_URL, UNAUTHORIZED, AsJson, Gateway, Key, Url
 from app.commands.scrape import QUANTILES, Scrape
-from model.console import console, harmless, reported
+from model.console import console, errors, harmless, reported
 from model.errors import GatewayRefused, GatewayUnavailable
 
 app = typer.Typer()
@@ -80,18 +81,23 @@ def _watch(gateway: Gateway, every_s: float, as_json: bool) -> None:
     from rich.live import Live
 
     seen, scrape = look(gateway)
+    screens = None if as_json else Live(console=console, screen=True, auto_refresh=False)
     try:
-        with Live(console=console, screen=not as_json, auto_refresh=False) as live:
+        with screens or contextlib.nullcontext():
             while True:
-                if as_json:
+                if screens is None:
                     typer.echo(json.dumps(asdict(seen)))
                 else:
-                    live.update(screen(seen), refresh=True)
+                    screens.update(screen(seen), refresh=True)
                 time.sleep(every_s)
                 try:
                     seen, scrape = look(gateway, scrape, every_s)
                 except GatewayUnavailable as error:
-                    live.update(Text(error.message, style="red"), refresh=True)
+                    away = Text(error.message, style="red")
+                    if screens is None:  # who reads standard output expects JSON there
+                        errors.print(away, soft_wrap=True)
+                    else:
+                        screens.update(away, refresh=True)
     except KeyboardInterrupt:
         return  # the way to end it
 

@@ -84,8 +84,9 @@ class EventStream(Response):
         except asyncio.CancelledError:  # the server's end: its time for what was begun is over
             if self.media_type != EVENTS:
                 raise
-            ending = to_http(GatewayEnding("the gateway ended before the answer did"))
-            await send({"type": "http.response.body", "body": ending.to_event()})
+            ending = GatewayEnding("the gateway ended before the answer did")
+            scope["state"]["watch"].error = ending
+            await send({"type": "http.response.body", "body": to_http(ending).to_event()})
 
     async def _send(self, start: dict[str, Any], send: Send) -> None:
         async with aclosing(self._events) as events, self._kept_alive(send):

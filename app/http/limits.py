@@ -103,7 +103,9 @@ class Edge:
                     await exchange.refuse(PersonaDualError(type(error).__name__))
             finally:
                 await exchange.end()
-                self._count(exchange.route, exchange.status, scope["method"])
+                # A stream that broke off has said 200, and is no success for that.
+                broken = watch.error and to_http(watch.error).status
+                self._count(exchange.route, broken or exchange.status, scope["method"])
 
     def _count(self, route: Route, status: int, method: str) -> None:
         self._metrics.requests(route, str(status)).inc()
