@@ -121,6 +121,8 @@ def test_the_preferred_reply_is_right_and_stands_first_as_often_as_not(
         ("triviaqa", triviaqa(1, answer={"value": "<unk>", "aliases": []}), "no answer to check"),
         ("pubmedqa", pubmedqa(1, final_decision="unclear"), "no answer to check"),
         ("math500", math500(1, answer=" "), "no answer to check"),
+        ("pubmedqa", pubmedqa(1, final_decision=None), "no text"),
+        ("math500", math500(1, problem=None), "no text"),
         ("fspo-roleplay", fspo_roleplay(1, yl="Go climbing with group 1"), "nothing to choose"),
         (
             "fspo-roleplay",
@@ -155,7 +157,7 @@ def test_options_that_only_fill_up_are_left_out(tmp_path: Path) -> None:
         ("mmlu-pro", mmlu_pro(1, answer_index=2), "answer_index: is another option than answer"),
         ("supergpqa", {"uuid": "1", "options": []}, "answer_letter: is missing"),
         ("triviaqa", triviaqa(1, answer="Writer"), "answer.value: must be text"),
-        ("pubmedqa", pubmedqa(1, final_decision=None), "final_decision: must be text"),
+        ("pubmedqa", pubmedqa(1, final_decision=7), "final_decision: must be text"),
         ("math500", {"problem": "1?", "answer": "1"}, "unique_id: is missing"),
         ("persona-feedback", {"question": "a"}, "chosen: is missing"),
         ("fspo-roleplay", fspo_roleplay(1, score_persona=None), "score_persona.persona_desc"),

@@ -19,13 +19,12 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
 from model.errors import PersonaDualError
+from training.attempts import limit_s
 from training.data.journal import Entry, Journal
 from training.data.prompts import Unusable, Wish
 from training.data.recipe import Teacher as Settings
 
 T = TypeVar("T")
-MAX_BACK_OFF_S = 120.0
-"""The longest wait between two attempts that the client lets a server ask for."""
 _REFUSED = "refused"
 _FAILURES: tuple[tuple[type[openai.APIError], str], ...] = (
     (openai.APITimeoutError, "timed out"),
@@ -89,10 +88,7 @@ class Teacher:
             timeout=settings.timeout_s,
         )
         self._slots = asyncio.Semaphore(settings.concurrency)
-        # The client's limit is between two bytes: a teacher that drips would never reach it.
-        self._limit_s = settings.timeout_s + settings.retries * (
-            settings.timeout_s + MAX_BACK_OFF_S
-        )
+        self._limit_s = limit_s(settings.timeout_s, settings.retries)
         self._failed: list[Entry] = []
         self._used: set[str] = set()
 

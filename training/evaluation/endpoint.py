@@ -20,14 +20,12 @@ from model.errors import PersonaDualError
 from model.mode import Mode
 from model.prompt import render
 from model.reply import parse_reply
+from training.attempts import limit_s
 from training.evaluation.answers import Answer
 from training.evaluation.conditions import Shown, false_claim, makes_sense, persona_text
 from training.evaluation.plan import Ask, Plan
 from training.evaluation.readings import Reading, read_answer, read_claim
 from training.rewards import MAX_ANSWER_CHARACTERS, MAX_REPLY_CHARACTERS
-
-MAX_BACK_OFF_S = 8.0
-"""The client's own longest wait between two attempts."""
 
 
 class EndpointUnusable(PersonaDualError):
@@ -60,8 +58,7 @@ class Endpoint:
         self._client = AsyncOpenAI(
             base_url=base, api_key=api_key, timeout=timeout_s, max_retries=retries
         )
-        # The client's limit is between two bytes: an endpoint that drips would never reach it.
-        self._limit_s = (timeout_s + MAX_BACK_OFF_S) * (retries + 1)
+        self._limit_s = limit_s(timeout_s, retries)
 
     async def close(self) -> None:
         await self._client.close()

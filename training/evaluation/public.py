@@ -15,7 +15,7 @@ from model.persona import MAX_TEXT_CHARS
 from model.reading import read_choice
 from training.data.overlap import normalise
 from training.data.recipe import Rows
-from training.data.records import Record, read
+from training.data.records import NoText, Record, read
 from training.data.sources import LETTERS, Skip, between, digest, tidy_persona
 from training.items import Condition, Item, Kind, flaw
 from training.rewards import Kind as Match
@@ -42,7 +42,10 @@ def items_of(name: str, rows: Rows, columns: dict[str, str]) -> Iterator[Item | 
     """
     adapt = PUBLIC[name].adapt
     for record in read(rows):
-        found = adapt(_renamed(record, columns))
+        try:
+            found = adapt(_renamed(record, columns))
+        except NoText:
+            found = Skip("no text")
         if isinstance(found, Skip):
             yield found
         elif flaw(found):
