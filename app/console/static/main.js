@@ -193,7 +193,7 @@ function listen() {
     const [file] = target.files;
     target.value = "";
     if (file) await importFile(file);
-    await personas.load();
+    await personas.refresh();
   });
   $("#export").addEventListener("click", exportFile);
   $("#key-forget").addEventListener("click", () => { key.forget(); location.reload(); });
