@@ -112,6 +112,41 @@ def test_a_new_persona_replaces_nobody(console: ConsolePage, gateway: Gateway) -
     expect(console.page.get_by_label("Chosen persona")).to_contain_text("Somebody else.")
 
 
+def test_whole_numbers_of_any_size_stay_as_they_are(show: Show, gateway: Gateway) -> None:
+    """What JavaScript would round is shown, edited and saved in all its digits."""
+    numbers = {"account": 2**63 + 1, "debt": -(2**53) - 1, "weight": 1e20, "age": 36}
+    put_persona(gateway.url, "ada", "Ada is vegan.", attributes=numbers)
+    console = show(gateway.url)
+    console.choose("ada")
+    chosen = console.page.get_by_label("Chosen persona")
+    expect(chosen).to_contain_text(f"account{2**63 + 1}")
+    console.page.get_by_role("button", name="Edit").click()
+    dialog = console.page.get_by_role("dialog")
+    field = dialog.get_by_label("Attributes")
+    field.fill(f"{field.input_value()}\nphone: {2**53 + 1}")
+    dialog.get_by_role("button", name="Save").click()
+    expect(chosen).to_contain_text("Version 2")
+    stored = call(gateway.url, "/v1/personas/ada").json["attributes"]
+    assert stored == {**numbers, "phone": 2**53 + 1}
+
+
+@pytest.mark.parametrize("number", [str(2**64), str(-(2**63) - 1), "1e999"])
+def test_a_number_that_the_gateway_would_round_is_refused(
+    console: ConsolePage, number: str
+) -> None:
+    console.page.get_by_role("button", name="New", exact=True).click()
+    dialog = console.page.get_by_role("dialog")
+    dialog.get_by_label("Id").fill("ada")
+    dialog.get_by_label("What is known").fill("x")
+    dialog.get_by_label("Attributes").fill(f"age: 36\naccount: {number}")
+    dialog.get_by_role("button", name="Save").click()
+    said = "Attributes, line 2: a number of this size would be rounded. Put it in quotes, as text."
+    expect(dialog.get_by_role("alert")).to_have_text(said)
+    dialog.get_by_label("Attributes").fill(f'account: "{number}"')
+    dialog.get_by_role("button", name="Save").click()
+    expect(console.page.get_by_label("Chosen persona")).to_contain_text(number)
+
+
 def test_attributes_survive_being_shown_and_read(console: ConsolePage) -> None:
     """Whatever names and values a persona has, an editor that is saved unchanged changes none."""
     attributes = {
@@ -127,6 +162,7 @@ def test_attributes_survive_being_shown_and_read(console: ConsolePage) -> None:
         "h": "{}",
         "i": "two\nlines",
         "j": "é",
+        "k": str(2**64),
     }
     text = json.dumps(attributes)
     assert console.call("/console/attributes.js", f"m.read(m.write({text}))") == attributes
