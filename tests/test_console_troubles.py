@@ -119,6 +119,20 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_alone(
     expect(console.page.locator("#personas-note")).to_contain_text("wants a key")
 
 
+@pytest.mark.parametrize("typed", ["pd-ключ", "pd-\u200bzero", "  "])
+def test_a_key_that_cannot_be_one_is_refused_where_it_is_typed(
+    show: Show, gateway: Gateway, redis_server: RedisServer, typed: str
+) -> None:
+    command(redis_server.url, "key", "create", "web")
+    wait_until(lambda: call(gateway.url, "/v1/models").status == 401)
+    console = show(gateway.url)
+    dialog = console.page.get_by_role("dialog")
+    dialog.get_by_label("Key").fill(typed)
+    dialog.get_by_role("button", name="Use key").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("This is no key")
+    expect(console.page.locator("#personas-note")).to_be_hidden()
+
+
 def test_what_a_policy_does_not_leave_to_a_request_is_said(
     show: Show, gateway: Gateway, redis_server: RedisServer
 ) -> None:

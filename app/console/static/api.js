@@ -3,6 +3,8 @@ import { parse, stringify } from "./numbers.js";
 import { Problem } from "./words.js";
 
 const KEY = "personadual.key";
+const IS_KEY = /^[!-~]+$/;
+const NO_KEY = "This is no key: one has plain letters, digits and signs alone. Copy it again.";
 const JSON_TYPE = "application/json";
 const DATA = "data: ";
 let askForKey = async () => false;
@@ -10,7 +12,11 @@ let asking = null;
 
 export const key = {
   get: () => sessionStorage.getItem(KEY),
-  set: (value) => sessionStorage.setItem(KEY, value),
+  /** @throws {Error} where it can be none: what is outside Latin-1 no header can carry */
+  set: (value) => {
+    if (!IS_KEY.test(value)) throw new Error(NO_KEY);
+    sessionStorage.setItem(KEY, value);
+  },
   forget: () => sessionStorage.removeItem(KEY),
 };
 
