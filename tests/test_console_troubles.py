@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from app.serve.preflight import free_port
 from tests.api_keys import command
@@ -131,6 +131,33 @@ def test_a_key_that_cannot_be_one_is_refused_where_it_is_typed(
     dialog.get_by_role("button", name="Use key").click()
     expect(dialog.get_by_role("alert")).to_contain_text("This is no key")
     expect(console.page.locator("#personas-note")).to_be_hidden()
+
+
+def test_the_page_follows_a_service_that_comes_back_with_another_model(
+    browser: Browser, gateway: Gateway
+) -> None:
+    """Its name and its threshold; one that was dragged stays until it is reset."""
+    served = {"id": "pocket", "threshold": 0.5}
+    console = ConsolePage(browser, gateway.url)
+    console.page.route("**/v1/models", lambda route: route.fulfill(json={"data": [served]}))
+    console.page.clock.install()
+    console.open()
+    health = console.page.locator("#health")
+    expect(health).to_have_text("pocket")
+    served.update(id="other", threshold=0.7)
+    console.page.clock.run_for(31_000)
+    expect(health).to_have_text("other")
+    expect(console.threshold).to_have_attribute("aria-valuenow", "0.7")
+    console.threshold.press("End")
+    served.update(id="third", threshold=0.2)
+    with console.page.expect_request("**/v1/chat/completions") as asked:
+        console.ask()
+    assert '"model":"third"' in (asked.value.post_data or "")
+    expect(console.threshold).to_have_attribute("aria-valuenow", "1")
+    console.page.get_by_role("button", name="Reset").click()
+    expect(console.threshold).to_have_attribute("aria-valuenow", "0.2")
+    console.settle()
+    console.close()
 
 
 def test_what_a_policy_does_not_leave_to_a_request_is_said(

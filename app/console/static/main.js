@@ -10,6 +10,7 @@ import { Session } from "./session.js";
 import { Shares, showHealth, whileSeen } from "./shares.js";
 import { exportFile, importFile } from "./transfer.js";
 
+const MODEL_EVERY_MS = 30_000; // the gateway itself looks no more often at what its engine serves
 const state = { model: null, ownThreshold: 0.5, threshold: null, personaId: null, running: null };
 
 const answers = new Answers($("#answers"), askAgain, (column) => code.show(session.current.replies[column].body));
@@ -36,7 +37,7 @@ async function ask() {
   const asked = question();
   if (!asked.text) return;
   await whileRunning(async (signal) => {
-    await findModel();
+    await findModel({ signal });
     const bodies = COLUMNS.map((column) => [column, bodyOf(asked, column, state.model)]);
     session.add(asked, Object.fromEntries(bodies.map(([column, body]) => [column, newReply(column, body)])));
     showSession();
@@ -155,13 +156,13 @@ function askForKey(reason, wasRefused) {
   });
 }
 
-/** The model's name and threshold; where they cannot be had now, the next question tries again. */
-async function findModel() {
-  if (state.model) return;
+/** The model's name and threshold, as they are now: a service may come back with others. */
+async function findModel(options) {
   try {
-    const [first] = (await json("/v1/models")).data;
-    state.model = first.id;
-    state.ownThreshold = first.threshold ?? state.ownThreshold;
+    const [{ id, threshold }] = (await json("/v1/models", options)).data;
+    if (id === state.model && threshold === state.ownThreshold) return;
+    state.model = id;
+    state.ownThreshold = threshold;
     showThreshold();
     look();
   } catch {
@@ -170,6 +171,7 @@ async function findModel() {
 }
 
 const look = whileSeen(() => Promise.all([shares.look(), showHealth(state.model)]));
+const lookAtModel = whileSeen(() => findModel({ isQuiet: true }), MODEL_EVERY_MS);
 
 function listen() {
   $("#ask").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
@@ -204,6 +206,7 @@ onSubmit($("#key"), () => {
   key.set($("#key-value").value.trim());
   $("#key").returnValue = "used";
   $("#key-forget").hidden = false;
+  lookAtModel();
 });
 listen();
 $("#rail").open = !matchMedia("(max-width: 860px)").matches;
@@ -212,5 +215,4 @@ $("#theme").setAttribute("aria-pressed", isDark());
 showOptions();
 showThreshold();
 personas.load();
-findModel();
 $("#question").focus();
