@@ -91,6 +91,26 @@ def test_a_stream_that_breaks_keeps_what_has_come(console: ConsolePage, script: 
     expect(console.text()).to_have_text("Cook a stew.")
 
 
+def test_an_answer_is_tried_again_while_the_others_stream(
+    console: ConsolePage, script: Script
+) -> None:
+    slow = Script(answer=f"Well.\n\n<answer>{'word ' * 400}", delay_s=0.05)
+    broken = Script(fail_after=2)
+    script.choose = lambda body: (
+        broken if body["vllm_xargs"]["personadual_mode"] == "auto" else slow
+    )
+    console.ask()
+    expect(console.note()).to_contain_text("broke off")
+    broken.fail_after = None
+    console.card("Auto").get_by_role("button", name="Try again").click()
+    expect(console.text()).to_have_text("Cook a stew.")
+    expect(console.card("Auto")).to_have_attribute("aria-busy", "false")
+    expect(console.card("General")).to_have_attribute("aria-busy", "true")
+    console.page.get_by_role("button", name="Stop", exact=True).click()
+    expect(console.note("General")).to_have_text("Stopped.")
+    console.settle()
+
+
 def test_a_key_is_asked_for_and_kept_in_this_tab_alone(
     show: Show, gateway: Gateway, redis_server: RedisServer
 ) -> None:

@@ -11,7 +11,9 @@ import { Shares, showHealth, whileSeen } from "./shares.js";
 import { exportFile, importFile } from "./transfer.js";
 
 const MODEL_EVERY_MS = 30_000; // the gateway itself looks no more often at what its engine serves
-const state = { model: null, ownThreshold: 0.5, threshold: null, personaId: null, running: null };
+const state = {
+  model: null, ownThreshold: 0.5, threshold: null, personaId: null, running: null, works: 0,
+};
 
 const answers = new Answers($("#answers"), askAgain, (column) => code.show(session.current.replies[column].body));
 const code = new Code();
@@ -35,7 +37,7 @@ function question() {
 
 async function ask() {
   const asked = question();
-  if (!asked.text) return;
+  if (!asked.text || state.running) return;
   await whileRunning(async (signal) => {
     await findModel({ signal });
     const bodies = COLUMNS.map((column) => [column, bodyOf(asked, column, state.model)]);
@@ -53,15 +55,16 @@ async function askAgain(column) {
   });
 }
 
-/** Do the work with a way to stop it; one at a time. */
+/** Do the work with a way to stop it, and what else is running with it. */
 async function whileRunning(work) {
-  if (state.running) return;
-  state.running = new AbortController();
+  state.running ??= new AbortController();
+  state.works += 1;
   showRunning();
   try {
     await work(state.running.signal);
   } finally {
-    state.running = null;
+    state.works -= 1;
+    if (!state.works) state.running = null;
     showRunning();
     look();
   }
@@ -102,6 +105,13 @@ function showSession() {
 
 function stop() {
   state.running?.abort();
+}
+
+/** Esc stops, unless it ends something else where it was pressed. */
+function stopByKey(event) {
+  if (event.key !== "Escape" || event.isComposing) return;
+  if ($("dialog[open]") || event.target === $("#persona-search")) return;
+  stop();
 }
 
 // The dial
@@ -180,7 +190,7 @@ function listen() {
     event.preventDefault();
     $("#ask").requestSubmit();
   });
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape") stop(); });
+  document.addEventListener("keydown", stopByKey);
   $("#stop").addEventListener("click", stop);
   $("#tries").addEventListener("click", (event) => {
     if (!event.target.matches(".try")) return;
@@ -188,6 +198,8 @@ function listen() {
     $("#ask").requestSubmit();
   });
   $("#ask .options").addEventListener("input", showOptions);
+  // The browser can say what is wrong only where it is seen; the event does not bubble.
+  $("#ask .options").addEventListener("invalid", () => { $("#ask .options").open = true; }, true);
   $("#threshold-reset").addEventListener("click", () => setThreshold(null));
   $("#theme").addEventListener("click", toggleTheme);
   $("#import").addEventListener("click", () => $("#import-file").click());
