@@ -89,6 +89,42 @@ def test_answers_are_seen_while_they_stream_and_can_be_stopped(
     expect(console.note()).to_have_text("Stopped.")
 
 
+def test_escape_stops_nothing_where_it_means_something_else(
+    console: ConsolePage, script: Script
+) -> None:
+    """It closes a dialog, empties the search and ends a composition: the answers go on."""
+
+    def expect_more() -> None:
+        expect(console.text()).not_to_have_text(console.text().inner_text())
+
+    script.answer, script.delay_s = f"Well.\n\n<answer>{'word ' * 400}", 0.05
+    console.ask()
+    expect(console.text()).to_contain_text("word")
+    console.page.get_by_role("button", name="Code of the Auto request").click()
+    console.page.keyboard.press("Escape")
+    expect(console.page.get_by_role("dialog")).to_be_hidden()
+    expect_more()
+    console.page.get_by_label("Find a persona").press("Escape")
+    expect_more()
+    composing = {"key": "Escape", "isComposing": True}
+    console.page.get_by_label("Question", exact=True).dispatch_event("keydown", composing)
+    expect_more()
+    console.page.get_by_label("Question", exact=True).press("Escape")
+    expect(console.note()).to_have_text("Stopped.")
+
+
+def test_an_option_that_is_wrong_is_shown(console: ConsolePage) -> None:
+    """The browser's own message stands at it, also where the options were closed."""
+    temperature = console.page.get_by_label("Temperature")
+    console.page.get_by_text("Options").click()
+    temperature.fill("9")
+    console.page.get_by_text("Options").click()
+    expect(temperature).to_be_hidden()
+    console.ask()
+    expect(temperature).to_be_visible()
+    expect(temperature).to_be_focused()
+
+
 def test_options_go_into_the_request(show: Show, gateway: Gateway, script: Script) -> None:
     put_persona(gateway.url, "ada", "Ada is vegan.")
     console = show(gateway.url)

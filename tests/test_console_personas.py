@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 from redis import Redis
 
 from tests.conftest import Gateway, RedisServer, Show
@@ -92,6 +92,61 @@ def test_what_is_refused_stays_in_the_editor(console: ConsolePage) -> None:
     expect(dialog.get_by_label("What is known")).to_have_value("x")
 
 
+def test_a_new_persona_replaces_nobody(console: ConsolePage, gateway: Gateway) -> None:
+    """Neither one that is in the list, nor one that has come since, nor under a route's name."""
+    put_persona(gateway.url, "ada", "Ada is vegan.")
+    put_persona(gateway.url, "ada2", "Ada too.")
+    console.page.get_by_role("button", name="New", exact=True).click()
+    dialog = console.page.get_by_role("dialog")
+    dialog.get_by_label("What is known").fill("Somebody else.")
+    for persona_id, said in (
+        ("ada", "There is a persona ada already. Take another id, or choose ada and edit it."),
+        ("export", "Not accepted: persona_id: no persona can be called export"),
+    ):
+        dialog.get_by_label("Id").fill(persona_id)
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog.get_by_role("alert")).to_contain_text(said)
+    assert call(gateway.url, "/v1/personas/ada").json["text"] == "Ada is vegan."
+    dialog.get_by_label("Id").fill("ad")
+    dialog.get_by_role("button", name="Save").click()
+    expect(console.page.get_by_label("Chosen persona")).to_contain_text("Somebody else.")
+
+
+def test_whole_numbers_of_any_size_stay_as_they_are(show: Show, gateway: Gateway) -> None:
+    """What JavaScript would round is shown, edited and saved in all its digits."""
+    numbers = {"account": 2**63 + 1, "debt": -(2**53) - 1, "weight": 1e20, "age": 36}
+    put_persona(gateway.url, "ada", "Ada is vegan.", attributes=numbers)
+    console = show(gateway.url)
+    console.choose("ada")
+    chosen = console.page.get_by_label("Chosen persona")
+    expect(chosen).to_contain_text(f"account{2**63 + 1}")
+    console.page.get_by_role("button", name="Edit").click()
+    dialog = console.page.get_by_role("dialog")
+    field = dialog.get_by_label("Attributes")
+    field.fill(f"{field.input_value()}\nphone: {2**53 + 1}")
+    dialog.get_by_role("button", name="Save").click()
+    expect(chosen).to_contain_text("Version 2")
+    stored = call(gateway.url, "/v1/personas/ada").json["attributes"]
+    assert stored == {**numbers, "phone": 2**53 + 1}
+
+
+@pytest.mark.parametrize("number", [str(2**64), str(-(2**63) - 1), "1e999"])
+def test_a_number_that_the_gateway_would_round_is_refused(
+    console: ConsolePage, number: str
+) -> None:
+    console.page.get_by_role("button", name="New", exact=True).click()
+    dialog = console.page.get_by_role("dialog")
+    dialog.get_by_label("Id").fill("ada")
+    dialog.get_by_label("What is known").fill("x")
+    dialog.get_by_label("Attributes").fill(f"age: 36\naccount: {number}")
+    dialog.get_by_role("button", name="Save").click()
+    said = "Attributes, line 2: a number of this size would be rounded. Put it in quotes, as text."
+    expect(dialog.get_by_role("alert")).to_have_text(said)
+    dialog.get_by_label("Attributes").fill(f'account: "{number}"')
+    dialog.get_by_role("button", name="Save").click()
+    expect(console.page.get_by_label("Chosen persona")).to_contain_text(number)
+
+
 def test_attributes_survive_being_shown_and_read(console: ConsolePage) -> None:
     """Whatever names and values a persona has, an editor that is saved unchanged changes none."""
     attributes = {
@@ -107,6 +162,7 @@ def test_attributes_survive_being_shown_and_read(console: ConsolePage) -> None:
         "h": "{}",
         "i": "two\nlines",
         "j": "é",
+        "k": str(2**64),
     }
     text = json.dumps(attributes)
     assert console.call("/console/attributes.js", f"m.read(m.write({text}))") == attributes
@@ -136,6 +192,24 @@ def test_any_number_of_personas_is_paged_and_found(show: Show, gateway: Gateway)
     expect(console.page.locator("#personas-note")).to_contain_text("Ids hold letters")
 
 
+def test_a_page_of_personas_comes_once(show: Show, gateway: Gateway) -> None:
+    """However often the button is pressed; and it stays where the page did not come."""
+    for number in range(60):
+        put_persona(gateway.url, f"user-{number:02}", "x")
+    console = show(gateway.url)
+    pages: list[str] = []
+    console.page.on("request", lambda it: pages.append(it.url) if "after=" in it.url else None)
+    more = console.page.get_by_role("button", name="Show more")
+    console.context.set_offline(True)
+    more.click()
+    expect(console.page.locator("#personas-note")).to_contain_text("does not answer")
+    console.context.set_offline(False)
+    pages.clear()
+    more.evaluate("button => { button.click(); button.click(); }")
+    expect(ids(console)).to_have_count(61)
+    assert len(pages) == 1
+
+
 def test_a_search_begins_right_before_its_prefix(show: Show, gateway: Gateway) -> None:
     """Of ids in byte order, none that begins so is skipped: not the shortest, not the first."""
     for persona_id in ("a", "a+", "a+~", "a.", "b", "A", "~", "~~", "+", "++"):
@@ -157,6 +231,34 @@ def test_import_goes_on_past_bad_lines_and_names_them(
         expect(progress).to_contain_text(line)
     expect(ids(console)).to_have_count(31)
     assert call(gateway.url, "/v1/personas/u7").json["attributes"] == {"n": 7}
+
+
+def test_what_is_imported_shows_in_the_chosen_persona(show: Show, gateway: Gateway) -> None:
+    put_persona(gateway.url, "ada", "Ada is vegan.")
+    console = show(gateway.url)
+    console.choose("ada")
+    chosen = console.page.get_by_label("Chosen persona")
+    expect(chosen).to_contain_text("Version 1")
+    upload(console, json.dumps({"id": "ada", "text": "Ada is a cook."}))
+    expect(chosen).to_contain_text("Ada is a cook.")
+    expect(chosen).to_contain_text("Version 2")
+
+
+def test_one_import_or_export_runs_at_a_time(console: ConsolePage, gateway: Gateway) -> None:
+    """They share a bar and a way to stop it."""
+    held: list[Route] = []
+    console.page.route("**/v1/personas/import", lambda route: held.append(route))
+    buttons = [console.page.get_by_role("button", name=name) for name in ("Import", "Export")]
+    with console.page.expect_request("**/v1/personas/import"):
+        upload(console, '{"id": "ada", "text": "x"}')
+    for button in buttons:
+        expect(button).to_be_disabled()
+    held[0].continue_()
+    expect(console.page.locator("#transfer")).to_contain_text("1 imported.")
+    with console.page.expect_download():
+        buttons[1].click()
+    for button in buttons:
+        expect(button).to_be_enabled()
 
 
 def test_what_is_exported_can_be_imported(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from app.serve.preflight import free_port
 from tests.api_keys import command
@@ -91,6 +91,26 @@ def test_a_stream_that_breaks_keeps_what_has_come(console: ConsolePage, script: 
     expect(console.text()).to_have_text("Cook a stew.")
 
 
+def test_an_answer_is_tried_again_while_the_others_stream(
+    console: ConsolePage, script: Script
+) -> None:
+    slow = Script(answer=f"Well.\n\n<answer>{'word ' * 400}", delay_s=0.05)
+    broken = Script(fail_after=2)
+    script.choose = lambda body: (
+        broken if body["vllm_xargs"]["personadual_mode"] == "auto" else slow
+    )
+    console.ask()
+    expect(console.note()).to_contain_text("broke off")
+    broken.fail_after = None
+    console.card("Auto").get_by_role("button", name="Try again").click()
+    expect(console.text()).to_have_text("Cook a stew.")
+    expect(console.card("Auto")).to_have_attribute("aria-busy", "false")
+    expect(console.card("General")).to_have_attribute("aria-busy", "true")
+    console.page.get_by_role("button", name="Stop", exact=True).click()
+    expect(console.note("General")).to_have_text("Stopped.")
+    console.settle()
+
+
 def test_a_key_is_asked_for_and_kept_in_this_tab_alone(
     show: Show, gateway: Gateway, redis_server: RedisServer
 ) -> None:
@@ -117,6 +137,47 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_alone(
     expect(dialog).to_be_visible()
     dialog.get_by_role("button", name="Cancel").click()
     expect(console.page.locator("#personas-note")).to_contain_text("wants a key")
+
+
+@pytest.mark.parametrize("typed", ["pd-ключ", "pd-\u200bzero", "  "])
+def test_a_key_that_cannot_be_one_is_refused_where_it_is_typed(
+    show: Show, gateway: Gateway, redis_server: RedisServer, typed: str
+) -> None:
+    command(redis_server.url, "key", "create", "web")
+    wait_until(lambda: call(gateway.url, "/v1/models").status == 401)
+    console = show(gateway.url)
+    dialog = console.page.get_by_role("dialog")
+    dialog.get_by_label("Key").fill(typed)
+    dialog.get_by_role("button", name="Use key").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("This is no key")
+    expect(console.page.locator("#personas-note")).to_be_hidden()
+
+
+def test_the_page_follows_a_service_that_comes_back_with_another_model(
+    browser: Browser, gateway: Gateway
+) -> None:
+    """Its name and its threshold; one that was dragged stays until it is reset."""
+    served = {"id": "pocket", "threshold": 0.5}
+    console = ConsolePage(browser, gateway.url)
+    console.page.route("**/v1/models", lambda route: route.fulfill(json={"data": [served]}))
+    console.page.clock.install()
+    console.open()
+    health = console.page.locator("#health")
+    expect(health).to_have_text("pocket")
+    served.update(id="other", threshold=0.7)
+    console.page.clock.run_for(31_000)
+    expect(health).to_have_text("other")
+    expect(console.threshold).to_have_attribute("aria-valuenow", "0.7")
+    console.threshold.press("End")
+    served.update(id="third", threshold=0.2)
+    with console.page.expect_request("**/v1/chat/completions") as asked:
+        console.ask()
+    assert '"model":"third"' in (asked.value.post_data or "")
+    expect(console.threshold).to_have_attribute("aria-valuenow", "1")
+    console.page.get_by_role("button", name="Reset").click()
+    expect(console.threshold).to_have_attribute("aria-valuenow", "0.2")
+    console.settle()
+    console.close()
 
 
 def test_what_a_policy_does_not_leave_to_a_request_is_said(

@@ -1,7 +1,10 @@
 // The gateway's HTTP: the key, refusals turned into problems, event streams.
+import { parse, stringify } from "./numbers.js";
 import { Problem } from "./words.js";
 
 const KEY = "personadual.key";
+const IS_KEY = /^[!-~]+$/;
+const NO_KEY = "This is no key: one has plain letters, digits and signs alone. Copy it again.";
 const JSON_TYPE = "application/json";
 const DATA = "data: ";
 let askForKey = async () => false;
@@ -9,7 +12,11 @@ let asking = null;
 
 export const key = {
   get: () => sessionStorage.getItem(KEY),
-  set: (value) => sessionStorage.setItem(KEY, value),
+  /** @throws {Error} where it can be none: what is outside Latin-1 no header can carry */
+  set: (value) => {
+    if (!IS_KEY.test(value)) throw new Error(NO_KEY);
+    sessionStorage.setItem(KEY, value);
+  },
   forget: () => sessionStorage.removeItem(KEY),
 };
 
@@ -28,7 +35,7 @@ export function onKeyWanted(ask) {
  * @throws {Problem} for every other answer, and where there is none; AbortError when stopped
  */
 export async function call(path, { method = "GET", body, type = JSON_TYPE, signal, isQuiet = false } = {}) {
-  const request = { method, signal, body: type === JSON_TYPE ? body && JSON.stringify(body) : body };
+  const request = { method, signal, body: type === JSON_TYPE ? body && stringify(body) : body };
   let used = key.get();
   let response = await send(path, request, type, used);
   let said = await refusal(response);
@@ -44,7 +51,7 @@ export async function call(path, { method = "GET", body, type = JSON_TYPE, signa
 const refusal = (response) => (response.ok ? null : response.json().catch(() => null));
 
 /** `call`, and the JSON of its answer. */
-export const json = async (path, options) => (await call(path, options)).json();
+export const json = async (path, options) => parse(await (await call(path, options)).text());
 
 async function send(path, request, type, used) {
   const headers = request.body === undefined ? {} : { "Content-Type": type };

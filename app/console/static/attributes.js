@@ -1,6 +1,8 @@
 // A persona's attributes as lines of `name: value`. Numbers, true and false keep their type;
 // what would be read as something else stands in JSON's quotes.
+import { isKept, parse, stringify } from "./numbers.js";
 
+const ROUNDED = "a number of this size would be rounded. Put it in quotes, as text.";
 const LINE = /^("(?:[^"\\]|\\.)*"|[^":][^:]*):\s*(.*)$/;
 
 /** @returns {string} one line an attribute */
@@ -11,7 +13,7 @@ export function write(attributes) {
 }
 
 /**
- * @returns {Object<string, string | number | boolean>}
+ * @returns {Object<string, string | number | bigint | boolean>}
  * @throws {Error} naming the line that is none
  */
 export function read(text) {
@@ -20,7 +22,9 @@ export function read(text) {
     if (!line.trim()) return;
     const [, name, value] = LINE.exec(line.trim()) ?? [];
     if (!name || !value) throw new Error(`Attributes, line ${index + 1}: write it as name: value.`);
-    attributes[name.startsWith('"') ? JSON.parse(name) : name.trim()] = readValue(value.trim());
+    const typed = readValue(value.trim());
+    if (!isKept(typed)) throw new Error(`Attributes, line ${index + 1}: ${ROUNDED}`);
+    attributes[name.startsWith('"') ? JSON.parse(name) : name.trim()] = typed;
   });
   return attributes;
 }
@@ -29,12 +33,12 @@ const isPlain = (text) => text !== "" && text === text.trim() && !/["\n\r]/.test
 
 function writeValue(value) {
   const isText = typeof value === "string";
-  return isText && isPlain(value) && readValue(value) === value ? value : JSON.stringify(value);
+  return isText && isPlain(value) && readValue(value) === value ? value : stringify(value);
 }
 
 function readValue(text) {
   try {
-    const value = JSON.parse(text);
+    const value = parse(text);
     return typeof value === "object" ? text : value;
   } catch {
     return text;

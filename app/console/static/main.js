@@ -10,7 +10,10 @@ import { Session } from "./session.js";
 import { Shares, showHealth, whileSeen } from "./shares.js";
 import { exportFile, importFile } from "./transfer.js";
 
-const state = { model: null, ownThreshold: 0.5, threshold: null, personaId: null, running: null };
+const MODEL_EVERY_MS = 30_000; // the gateway itself looks no more often at what its engine serves
+const state = {
+  model: null, ownThreshold: 0.5, threshold: null, personaId: null, running: null, works: 0,
+};
 
 const answers = new Answers($("#answers"), askAgain, (column) => code.show(session.current.replies[column].body));
 const code = new Code();
@@ -34,9 +37,9 @@ function question() {
 
 async function ask() {
   const asked = question();
-  if (!asked.text) return;
+  if (!asked.text || state.running) return;
   await whileRunning(async (signal) => {
-    await findModel();
+    await findModel({ signal });
     const bodies = COLUMNS.map((column) => [column, bodyOf(asked, column, state.model)]);
     session.add(asked, Object.fromEntries(bodies.map(([column, body]) => [column, newReply(column, body)])));
     showSession();
@@ -52,15 +55,16 @@ async function askAgain(column) {
   });
 }
 
-/** Do the work with a way to stop it; one at a time. */
+/** Do the work with a way to stop it, and what else is running with it. */
 async function whileRunning(work) {
-  if (state.running) return;
-  state.running = new AbortController();
+  state.running ??= new AbortController();
+  state.works += 1;
   showRunning();
   try {
     await work(state.running.signal);
   } finally {
-    state.running = null;
+    state.works -= 1;
+    if (!state.works) state.running = null;
     showRunning();
     look();
   }
@@ -101,6 +105,13 @@ function showSession() {
 
 function stop() {
   state.running?.abort();
+}
+
+/** Esc stops, unless it ends something else where it was pressed. */
+function stopByKey(event) {
+  if (event.key !== "Escape" || event.isComposing) return;
+  if ($("dialog[open]") || event.target === $("#persona-search")) return;
+  stop();
 }
 
 // The dial
@@ -155,13 +166,13 @@ function askForKey(reason, wasRefused) {
   });
 }
 
-/** The model's name and threshold; where they cannot be had now, the next question tries again. */
-async function findModel() {
-  if (state.model) return;
+/** The model's name and threshold, as they are now: a service may come back with others. */
+async function findModel(options) {
   try {
-    const [first] = (await json("/v1/models")).data;
-    state.model = first.id;
-    state.ownThreshold = first.threshold ?? state.ownThreshold;
+    const [{ id, threshold }] = (await json("/v1/models", options)).data;
+    if (id === state.model && threshold === state.ownThreshold) return;
+    state.model = id;
+    state.ownThreshold = threshold;
     showThreshold();
     look();
   } catch {
@@ -170,6 +181,7 @@ async function findModel() {
 }
 
 const look = whileSeen(() => Promise.all([shares.look(), showHealth(state.model)]));
+const lookAtModel = whileSeen(() => findModel({ isQuiet: true }), MODEL_EVERY_MS);
 
 function listen() {
   $("#ask").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
@@ -178,7 +190,7 @@ function listen() {
     event.preventDefault();
     $("#ask").requestSubmit();
   });
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape") stop(); });
+  document.addEventListener("keydown", stopByKey);
   $("#stop").addEventListener("click", stop);
   $("#tries").addEventListener("click", (event) => {
     if (!event.target.matches(".try")) return;
@@ -186,6 +198,8 @@ function listen() {
     $("#ask").requestSubmit();
   });
   $("#ask .options").addEventListener("input", showOptions);
+  // The browser can say what is wrong only where it is seen; the event does not bubble.
+  $("#ask .options").addEventListener("invalid", () => { $("#ask .options").open = true; }, true);
   $("#threshold-reset").addEventListener("click", () => setThreshold(null));
   $("#theme").addEventListener("click", toggleTheme);
   $("#import").addEventListener("click", () => $("#import-file").click());
@@ -193,7 +207,7 @@ function listen() {
     const [file] = target.files;
     target.value = "";
     if (file) await importFile(file);
-    await personas.load();
+    await personas.refresh();
   });
   $("#export").addEventListener("click", exportFile);
   $("#key-forget").addEventListener("click", () => { key.forget(); location.reload(); });
@@ -204,6 +218,7 @@ onSubmit($("#key"), () => {
   key.set($("#key-value").value.trim());
   $("#key").returnValue = "used";
   $("#key-forget").hidden = false;
+  lookAtModel();
 });
 listen();
 $("#rail").open = !matchMedia("(max-width: 860px)").matches;
@@ -212,5 +227,4 @@ $("#theme").setAttribute("aria-pressed", isDark());
 showOptions();
 showThreshold();
 personas.load();
-findModel();
 $("#question").focus();

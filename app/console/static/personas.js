@@ -11,6 +11,8 @@ const MAX_ID = 128;
 const EXAMPLE = { id: "ada", text: "Ada is a vegan cook from Lisbon. Ada loves lentils." };
 
 export const pathOf = (id) => `/v1/personas/${encodeURIComponent(id)}`;
+const pageAfter = (after, limit) =>
+  json(`/v1/personas?${new URLSearchParams({ limit, ...(after && { after }) })}`);
 
 /** The greatest id below all that begin so: a page after it opens with them. Null: the start. */
 export function before(prefix) {
@@ -63,9 +65,8 @@ export class Personas {
 
   async loadPage(after, isFirst) {
     const { prefix } = this;
-    const query = new URLSearchParams({ limit: PAGE, ...(after && { after }) });
     try {
-      const page = await json(`/v1/personas?${query}`);
+      const page = await pageAfter(after, PAGE);
       if (prefix === this.prefix) this.showPage(page, isFirst);
     } catch (problem) {
       if (isFirst) this.list.replaceChildren(this.option(null));
@@ -80,15 +81,27 @@ export class Personas {
     this.list.append(...found.map((id) => this.option(id)));
     if (next && found.length === ids.length) {
       const more = el("button", { type: "button", className: "quiet" }, "Show more");
-      more.addEventListener("click", () => this.loadPage(next, false));
+      more.addEventListener("click", async () => {
+        more.disabled = true;
+        await this.loadPage(next, false);
+        more.disabled = false; // it is still there where the page did not come
+      });
       this.list.append(more);
     }
     const isEmpty = isFirst && !found.length;
     say(this.note, isEmpty ? (this.prefix ? "Nobody's id begins so." : "Nobody yet.") : "");
     if (isEmpty && !this.prefix) {
       const add = el("button", { type: "button", className: "quiet" }, "Add Ada, an example");
-      add.addEventListener("click", () => this.put(EXAMPLE.id, EXAMPLE.text, {}).catch((problem) => say(this.note, problem.message, true)));
+      add.addEventListener("click", () => this.addExample());
       this.note.append(" ", add);
+    }
+  }
+
+  async addExample() {
+    try {
+      await this.create(EXAMPLE.id, EXAMPLE.text, {});
+    } catch (problem) {
+      say(this.note, problem.message, true);
     }
   }
 
@@ -105,6 +118,12 @@ export class Personas {
     const radio = [...this.list.querySelectorAll("input")].find((input) => input.value === (id ?? ""));
     if (radio) radio.checked = true;
     $("#persona").hidden = true;
+    await this.showChosen();
+  }
+
+  /** Show the chosen persona as the gateway has it now. */
+  async showChosen() {
+    const id = this.chosen;
     if (!id) return;
     try {
       const persona = await json(pathOf(id));
@@ -113,6 +132,12 @@ export class Personas {
     } catch (problem) {
       say(this.note, problem.message, true);
     }
+  }
+
+  /** Show again what somebody else may have written: the list, and the chosen one. */
+  async refresh() {
+    await this.load();
+    await this.showChosen();
   }
 
   show(persona) {
@@ -129,6 +154,7 @@ export class Personas {
   }
 
   edit(persona) {
+    this.edited = persona;
     $("#editor-title").textContent = persona ? `Edit ${persona.id}` : "New persona";
     $("#editor-id").value = persona?.id ?? "";
     $("#editor-id").readOnly = Boolean(persona);
@@ -143,19 +169,25 @@ export class Personas {
   async save() {
     const id = $("#editor-id").value.trim();
     const [text, attributes] = [$("#editor-text").value, read($("#editor-attributes").value)];
-    if ($("#editor-id").readOnly) await this.change(id, text, attributes);
-    else await this.put(id, text, attributes);
+    if (this.edited) await this.change(id, text, attributes);
+    else await this.create(id, text, attributes);
   }
 
   /** The time to live stays as it is. */
   async change(id, text, attributes) {
-    const gone = Object.keys(this.shown.attributes).filter((name) => !Object.hasOwn(attributes, name));
+    const old = Object.keys(this.edited.attributes);
+    const gone = old.filter((name) => !Object.hasOwn(attributes, name));
     const patch = { ...attributes, ...Object.fromEntries(gone.map((name) => [name, null])) };
     await json(pathOf(id), { method: "PATCH", body: { text, attributes: patch } });
     await this.choose(id);
   }
 
-  async put(id, text, attributes) {
+  /** The gateway writes over what is there, so a new persona needs a look first. */
+  async create(id, text, attributes) {
+    if (isPrefix(id) && (await pageAfter(before(id), 1)).ids.includes(id)) {
+      const instead = `Take another id, or choose ${id} and edit it.`;
+      throw new Error(`There is a persona ${id} already. ${instead}`);
+    }
     await json(pathOf(id), { method: "PUT", body: { text, attributes } });
     if (id !== this.chosen) {
       // What was looked for before need not begin like what is new.

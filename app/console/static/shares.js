@@ -19,15 +19,15 @@ export function countModes(exposition) {
   return counts;
 }
 
-/** Poll `look` while the page is seen, at once and then every few seconds. */
-export function whileSeen(look) {
+/** Poll `look` while the page is seen: at once, and then as often as told. */
+export function whileSeen(look, everyMs = EVERY_MS) {
   let timer = 0;
   const next = async () => {
     clearTimeout(timer);
     if (document.hidden) return;
     await look();
     clearTimeout(timer);
-    timer = setTimeout(next, EVERY_MS);
+    timer = setTimeout(next, everyMs);
   };
   document.addEventListener("visibilitychange", next);
   next();

@@ -14,6 +14,7 @@ class Progress {
     this.root = $("#transfer");
     this.abort = new AbortController();
     this.root.hidden = false;
+    this.allowAnother(false);
     $("ul", this.root).replaceChildren();
     this.stop = $("button", this.root);
     this.stop.hidden = false;
@@ -36,6 +37,11 @@ class Progress {
   end(text) {
     this.show(text, 1);
     this.stop.hidden = true;
+    this.allowAnother(true);
+  }
+
+  allowAnother(isAllowed) {
+    for (const button of [$("#import"), $("#export")]) button.disabled = !isAllowed;
   }
 }
 
