@@ -76,8 +76,8 @@ def whole(folder: Path) -> Iterator[Path]:
     try:
         yield work
         work.chmod(0o755)
-        for file in work.iterdir():
-            file.chmod(0o644)
+        for path in work.rglob("*"):  # several chat templates lie in a folder of their own
+            path.chmod(0o755 if path.is_dir() else 0o644)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(work, folder)

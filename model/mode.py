@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -48,9 +48,20 @@ class Tags:
         return opened[0] if len(opened) == 1 else None
 
 
+ANCHOR = "\n"
+"""What a tag is read behind. Alone, SentencePiece would write a blank before it, which no reply has
+that opens behind a prompt."""
+
+
+def ids_behind(anchor: Sequence[int], whole: Sequence[int]) -> tuple[int, ...] | None:
+    """The ids of a text, of those of the anchor and of both together; None where they fuse."""
+    is_apart = tuple(whole[: len(anchor)]) == tuple(anchor)
+    return tuple(whole[len(anchor) :]) if is_apart else None
+
+
 @dataclass(frozen=True, slots=True)
 class TagIds:
-    """Both tags as vocabulary ids of one tokenizer, `[L]` each.
+    """Both tags as vocabulary ids of one tokenizer, `[L]` each, as they stand behind a prompt.
 
     `parting` is the index of the first id in which they differ: the place of the decision.
 
@@ -68,6 +79,16 @@ class TagIds:
                 object.__setattr__(self, "parting", index)
                 return
         raise ValueError("the ids of one tag are the beginning of the other's")
+
+    @classmethod
+    def read(cls, encode: Callable[[str], Sequence[int]], tags: Tags) -> TagIds:
+        """By a tokenizer, which adds no special tokens."""
+        anchor = encode(ANCHOR)
+
+        def ids(tag: str) -> tuple[int, ...]:
+            return ids_behind(anchor, encode(ANCHOR + tag)) or tuple(encode(tag))
+
+        return cls(ids(tags.general), ids(tags.personalized))
 
     @property
     def shortest(self) -> int:

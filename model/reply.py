@@ -65,12 +65,13 @@ class ReplyParser:
     `reasons` says whether the checkpoint reasons before it answers (its card knows). If so, text
     before the answer marker comes out as reasoning at once, and should the marker never come,
     `finish` gives all of it again as the answer. If not, all text comes out as the answer.
-    `has_grammar`: the answer ends where its grammar does.
+    `has_grammar`: the answer begins and ends where its grammar does.
     """
 
     def __init__(self, tags: Tags, *, reasons: bool = True, has_grammar: bool = False) -> None:
         self._tags = {tags[mode].strip(): mode for mode in Mode}
         self._reasons = reasons
+        self._has_grammar = has_grammar
         self._is_ended_by_marker = reasons and not has_grammar
         self._markers = _markers(tuple(self._tags))
         self._state = _State.TAG
@@ -186,7 +187,9 @@ class ReplyParser:
         opens_line = bool(breaks) or (not self._is_body_begun and not before)
         kept = len(before) - len(breaks)
         self._emit(before[:kept], pieces, begun)
-        if marker == OPEN and self._state is _State.REASONING and opens_line:
+        # The engine's grammar begins behind the marker wherever it stands.
+        opens_answer = opens_line or self._has_grammar
+        if marker == OPEN and self._state is _State.REASONING and opens_answer:
             self._state = _State.ANSWER
         elif marker == CLOSE and self._state is _State.ANSWER and self._is_ended_by_marker:
             self._state, self._is_closed = _State.DONE, True

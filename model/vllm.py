@@ -27,12 +27,15 @@ from model.errors import (
     EngineUnavailable,
     InvalidRequest,
 )
-from model.mode import Mode, TagIds, Tags
+from model.mode import ANCHOR, TagIds, Tags
 
 # vLLM closes idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): let go of them before.
 KEEP_ALIVE_S = 4.0
 MAX_EVENT_BYTES = 4_000_000
 """An event of a stream that goes on beyond this is none."""
+FAILED = b'{"error":'
+"""How an event begins that stands in place of all that would come. vLLM looks at some of what was
+asked (log-probabilities, ids of tokens, a grammar) only behind its status, which says 200 then."""
 CHAT_PATH = "/v1/chat/completions"
 JSON_HEADERS = {"Content-Type": "application/json"}
 
@@ -83,12 +86,14 @@ class VllmEngine:
         return list(listed["data"])
 
     async def tag_ids(self, tags: Tags) -> TagIds:
-        async def ids(mode: Mode) -> tuple[int, ...]:
-            question = {"prompt": tags[mode], "add_special_tokens": False}
-            limit_s = self._timeouts.look_s
-            return tuple((await self._json("POST", "/tokenize", question, limit_s))["tokens"])
+        texts = [ANCHOR, *(before + tag for tag in tags for before in (ANCHOR, ""))]
+        ids = {text: await self._encoded(text) for text in texts}
+        return TagIds.read(ids.__getitem__, tags)
 
-        return TagIds(await ids(Mode.GENERAL), await ids(Mode.PERSONALIZED))
+    async def _encoded(self, text: str) -> list[int]:
+        question = {"prompt": text, "add_special_tokens": False}
+        answer = await self._json("POST", "/tokenize", question, self._timeouts.look_s)
+        return list(answer["tokens"])
 
     async def has_gate(self) -> bool:
         served = await self.models()
@@ -178,6 +183,11 @@ class _SseStream:
         with _translated():
             async for received in self._response.content.iter_any():
                 payloads = splitter.feed(received)
+                if payloads and payloads[-1].startswith(FAILED):
+                    *before, failed = payloads
+                    if before:
+                        yield before
+                    raise _failure(failed)
                 if payloads:
                     yield payloads
         if not splitter.is_done:
@@ -244,6 +254,13 @@ def _refusal(status: int, raw: bytes) -> EngineError:
     if status >= 500:
         return EngineBroken(f"the engine failed with status {status}")
     return EngineRejected(status, inner)
+
+
+def _failure(event: bytes) -> EngineError:
+    """What an event says in place of the rest of a stream; its code is the status it would have."""
+    error = _decode(event)["error"]
+    code = error.get("code") if isinstance(error, dict) else None
+    return _refusal(code if isinstance(code, int) and 400 <= code < 600 else 500, event)
 
 
 @contextlib.contextmanager

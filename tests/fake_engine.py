@@ -44,7 +44,8 @@ class Script:
     garbage: bytes | None = None  # what comes in place of an answer, or of a stream's tokens
     untagged: bool = False
     is_burst: bool = False  # a stream's events come in one write
-    is_error_told: bool = False  # a stream that fails says so in an event, as vLLM does
+    # A stream that fails says so in an event, as vLLM does: the fields of its error.
+    error_told: dict[str, Any] | None = None
     call: tuple[str, str] | None = None  # name and arguments of the call that follows the answer
     has_plugin: bool = True  # our reasoning-parser plug-in, which counts and splits
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -199,9 +200,9 @@ class FakeEngine:
             if script.hang_after == sent:
                 await asyncio.sleep(3600)
             if script.fail_after == sent and request.transport is not None:
-                if script.is_error_told:
-                    error = {"message": "scripted failure", "type": "InternalServerError"}
-                    await send(b"data: " + orjson.dumps({"error": error}) + b"\n\n")
+                if script.error_told is not None:
+                    told = orjson.dumps({"error": script.error_told})
+                    await send(b"data: " + told + b"\n\n")
                     await send(b"data: [DONE]\n\n", is_last=True)
                 else:
                     request.transport.close()

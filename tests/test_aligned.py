@@ -73,6 +73,9 @@ def test_tokens_spell_the_answer(tokens: list[str], reasons: bool) -> None:
     [
         ("Hi there", ["Hi", "there"], ["Hi", "there"]),  # the space is lost when written alone
         ("a🦊b", ["a", "", "\ufffd", "🦊", "b"], ["a", "", "\ufffd", "🦊", "b"]),
+        # Bytes that became no character, and go on as another token.
+        ("Hi\ufffd hello you", ["Hi", "", " hello", " you"], ["Hi", "", " hello", " you"]),
+        ("a\ufffd!", ["a", "", "\ufffd!"], ["a", "", "\ufffd!"]),
         ("ab", ["a", "<|tool|>", "b"], ["a", "b"]),  # a special token that the text leaves out
         ("ab", ["a", "b", "<|im_end|>"], ["a", "b"]),
         ("a.", ["a", ".</", "answer", ">"], ["a"]),  # the rest of a marker is not shown

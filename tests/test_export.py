@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,19 @@ def test_the_checkpoint_is_what_base_and_adapter_are_together(
         wanted, found = both(ids).logits, merged(ids).logits
         assert torch.allclose(wanted, found, atol=1e-3)
         assert not torch.allclose(base(ids).logits, found, atol=1e-1)
+
+
+def test_whoever_serves_may_read_it(adapter: Path, tiny: Path, tmp_path: Path) -> None:
+    """Several chat templates lie in a folder, which a reader must be able to enter."""
+    base = shutil.copytree(tiny, tmp_path / "base")
+    templates = base / "additional_chat_templates"
+    templates.mkdir()
+    (templates / "tool_use.jinja").write_text("{{ messages }}")
+    export(adapter, tmp_path / "whole", base)
+    made = tmp_path / "whole" / "additional_chat_templates"
+    assert (made / "tool_use.jinja").is_file()
+    modes = {path.is_dir(): path.stat().st_mode & 0o777 for path in (made, *made.iterdir())}
+    assert modes == {True: 0o755, False: 0o644}
 
 
 def test_what_cannot_be_exported_is_said(adapter: Path, tiny: Path, tmp_path: Path) -> None:

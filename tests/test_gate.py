@@ -132,6 +132,21 @@ def test_drawn_modes_follow_the_probability_and_the_seed(drive: Drive) -> None:
 
 
 @drives
+def test_ranks_of_one_engine_draw_alike(drive: Drive) -> None:
+    """Each takes the decision by itself: with other tags in their caches they would go on apart."""
+    taken = []
+    for _ in range(2):
+        driver = drive(SPLIT, Calibration())
+        requests = [Request({"personadual_decision": "sample"}, 0.0) for _ in range(40)]
+        driver.add(requests)
+        driver.step()
+        driver.step()
+        taken.append([request.output[1] for request in requests])
+    assert taken[0] == taken[1]
+    assert len(set(taken[0])) == 2, "all drew the same: this shows nothing"
+
+
+@drives
 def test_a_token_that_is_forbidden_is_not_revived(drive: Drive) -> None:
     """A grammar that came first wins: the row is left alone instead of emptied."""
     driver = drive(SPLIT, Calibration())

@@ -82,6 +82,28 @@ def test_a_stream_that_breaks_ends_with_an_error(gateway: Gateway, script: Scrip
         )
 
 
+@pytest.mark.parametrize(("isolation", "status"), [("shared", 200), ("strict", 400)])
+def test_a_mistake_that_the_engine_finds_late_is_the_callers(
+    gateway: Gateway, script: Script, isolation: str, status: int
+) -> None:
+    """vLLM looks at some fields only behind its status; what it says of them is handed on."""
+    put_persona(gateway.url, "ada", "Ada.")
+    script.fail_after = 0
+    script.error_told = {
+        "message": "Requested sample logprobs of 50",
+        "type": "BadRequestError",
+        "param": "logprobs",
+        "code": 400,
+    }
+    answer = chat(gateway.url, stream=True, user="ada", personadual={"isolation": isolation})
+    assert answer.status == status
+    error = answer.events[-1]["error"] if status == 200 else answer.json["error"]
+    assert (error["type"], error["param"]) == ("invalid_request_error", "logprobs")
+    assert error["message"] == "Requested sample logprobs of 50"
+    wanted = 'personadual_requests_total{route="chat",status="400"} 1.0'
+    wait_until(lambda: wanted in call(gateway.url, "/metrics").body.decode(), 2)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("isolation", ["shared", "strict"])
 def test_a_caller_who_leaves_frees_the_engine(

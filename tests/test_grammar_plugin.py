@@ -73,6 +73,14 @@ def test_a_forced_call_streamed(tokenizer: Any, tool_parser: str, step: int) -> 
     """The same from deltas of any number of tokens."""
     parser, request = parser_of(tokenizer, tool_parser, GATED_CALL), request_of("required")
     ids = ids_of(tokenizer, TAGS.general, CALLS[tool_parser])
+    told = streamed(tokenizer, parser, request, ids, step)
+    assert told == (TAGS.general, "", "weather", CITY)
+
+
+def streamed(
+    tokenizer: Any, parser: Any, request: ChatCompletionRequest, ids: list[int], step: int
+) -> tuple[str, str, str, str]:
+    """Reasoning, content, and name and arguments of the call, from deltas of so many tokens."""
     reasoning, content, name, arguments = "", "", "", ""
     for at in range(0, len(ids), step):
         delta_ids = ids[at : at + step]
@@ -87,7 +95,20 @@ def test_a_forced_call_streamed(tokenizer: Any, tool_parser: str, step: int) -> 
         for call in delta.tool_calls or []:
             name += call.function.name or ""
             arguments += call.function.arguments or ""
-    assert (reasoning, content.strip(), name, arguments) == (TAGS.general, "", "weather", CITY)
+    return reasoning, content.strip(), name, arguments
+
+
+@pytest.mark.parametrize("step", [1, 3, 100])
+def test_a_call_in_place_of_an_answer_with_a_grammar(tokenizer: Any, step: int) -> None:
+    """It is told as a call, streamed as at once; the engine's own instance waits as before."""
+    text = f"{TAGS.general}I need the weather.\n\n{CALLS['hermes']}"
+    _, content, calls = parser_of(tokenizer, "hermes", GATED_ANSWER).parse(
+        text, request_of("auto"), True
+    )
+    assert [(call.name, call.arguments) for call in calls] == [("weather", CITY)]
+    parser, request = parser_of(tokenizer, "hermes", GATED_ANSWER), request_of("auto")
+    told = streamed(tokenizer, parser, request, ids_of(tokenizer, text), step)
+    assert told == ("", (content or "").strip(), "weather", CITY)
 
 
 @pytest.mark.parametrize("gated", [GATED_ANSWER, None])

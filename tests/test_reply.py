@@ -100,6 +100,19 @@ def test_cases_at_every_cut(name: str) -> None:
     assert parse(list(text), reasons)[0] == expected
 
 
+def test_a_grammar_begins_the_answer_wherever_its_marker_stands() -> None:
+    """The engine's grammar does; without one, a marker within a line is the model's own words."""
+    text = '[General_mode]\nThe user wants JSON. <answer>{"city": "Paris"}'
+    for place in range(len(text) + 1):
+        parser = ReplyParser(Tags(), has_grammar=True)
+        for part in cut(text, [place]):
+            parser.feed(part)
+        parser.finish()
+        assert parser.reply.answer == '{"city": "Paris"}'
+        assert parser.reply.reasoning == "The user wants JSON. "
+    assert "wants JSON" in parse([text], True)[0].answer
+
+
 @pytest.mark.parametrize(
     ("written", "answer"),
     [

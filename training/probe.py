@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from model.card import Card
@@ -18,11 +19,7 @@ from training.rows import Asked, as_evaluated, evaluated_conditions
 
 def read_tag_ids(tokenizer: Any, card: Card) -> TagIds:
     """The ids of the card's tags, by the checkpoint's own tokenizer."""
-    found = {
-        mode: tuple(tokenizer(card.tags[mode], add_special_tokens=False)["input_ids"])
-        for mode in Mode
-    }
-    return TagIds(found[Mode.GENERAL], found[Mode.PERSONALIZED])
+    return TagIds.read(partial(tokenizer.encode, add_special_tokens=False), card.tags)
 
 
 def parting_prompts(asked: Sequence[Asked], card: Card, tokenizer: Any) -> list[list[int]]:

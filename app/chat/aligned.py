@@ -33,12 +33,13 @@ class AlignedEntries:
         text, at = self._text + text, 0
         while self._waiting:
             token = str(self._waiting[0].get("token") or "")
-            width = _width(text, at, token)
-            if width is None and not is_last and len(text) - at <= len(token):
+            begin, width = _place(text, at, token)
+            if width is None and not is_last and len(text) - begin <= len(token):
                 break
             entry = self._waiting.popleft()
             if width is None and token.strip(HALF_CHARACTER):
                 continue  # the text does not show it: the end, or a call that stands elsewhere
+            at = at if width is None else begin
             end = at + (width or 0)
             self._placed.append((self._at + at, self._at + end, entry))
             at = end
@@ -64,6 +65,18 @@ class AlignedEntries:
 
 def _lies_in(span: Span, begin: int, end: int) -> bool:
     return span[0] <= begin and end <= span[1]
+
+
+def _place(text: str, at: int, token: str) -> tuple[int, int | None]:
+    """Where a token begins and how many characters it is; None where the text goes on otherwise.
+
+    Bytes that never became a character show as replacements, which no token after them has.
+    """
+    width = _width(text, at, token)
+    if width is not None or not text.startswith(HALF_CHARACTER, at):
+        return at, width
+    begin = at + len(text[at:]) - len(text[at:].lstrip(HALF_CHARACTER))
+    return begin, _width(text, begin, token.lstrip(HALF_CHARACTER))
 
 
 def _width(text: str, at: int, token: str) -> int | None:

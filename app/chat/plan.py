@@ -184,9 +184,8 @@ class Plan:
         if body.get("allowed_token_ids"):
             both = (*tag_ids.general, *tag_ids.personalized)
             body["allowed_token_ids"] = [*body["allowed_token_ids"], *both]
-        if 1 in (len(tag_ids.general), len(tag_ids.personalized)):
-            # A tag that is one added token would be skipped in the text.
-            body["skip_special_tokens"] = False
+        if self.served.has_special_tags:
+            body["skip_special_tokens"] = False  # or the text would lack its tag
 
     def _ask_logprobs(self, body: dict[str, Any]) -> None:
         if not self.request.top_logprobs:

@@ -66,7 +66,8 @@ def read_probe(raw: bytes, plan: Plan) -> tuple[Decision, wire.Usage]:
     except (*wire.UNREADABLE, IndexError) as error:
         raise EngineBroken("the engine's answer is not a chat completion") from error
     card, tag_ids = plan.served.card, plan.served.tag_ids
-    mode = card.tags.parted(choice.message.get("content") or "")
+    message = choice.message
+    mode = card.tags.parted(text_of(plan, message.get("reasoning"), message.get("content")))
     entries = choice.logprobs.content if choice.logprobs else None
     decision = read_decision(mode, plan.source, entries or [], tag_ids, card.calibration)
     return decision, answer.usage or {}

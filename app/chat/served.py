@@ -32,6 +32,8 @@ class Served:
     tag_ids: TagIds
     has_gate: bool
     plainer: Plainer
+    has_special_tags: bool
+    """Whether a tag is, or holds, a token that the engine leaves out of its text."""
 
     @property
     def aliases(self) -> dict[str, Mode]:
@@ -120,14 +122,17 @@ class ServedModel:
         card = self._card(str(first.get("root") or ""))
         has_gate = await self._engine.has_gate()
         self._tell_of_gate(has_gate)
+        tag_ids = await self._engine.tag_ids(card.tags)
+        is_special = any(text in tag for tag in card.tags for text in card.control_strings)
         return Served(
             name=str(first["id"]),
             created=int(first.get("created") or 0),
             max_model_len=first.get("max_model_len"),
             card=card,
-            tag_ids=await self._engine.tag_ids(card.tags),
+            tag_ids=tag_ids,
             has_gate=has_gate,
             plainer=Plainer(card.control_strings),
+            has_special_tags=is_special or 1 in (len(tag_ids.general), len(tag_ids.personalized)),
         )
 
     def _tell_of_gate(self, has_gate: bool) -> None:

@@ -43,6 +43,7 @@ class GrammarBegins(IdentityReasoningParser):
         self._tags, self._reasons = tuple(card.tags), card.reasons
         waits_for_answer = card.reasons and self._gated != GATED_CALL
         self._endings = (OPEN,) if waits_for_answer else self._tags
+        self._splits = False
 
     def is_reasoning_end(self, input_ids: Sequence[int]) -> bool:
         # Asked of the prompt, before any output: a gated reply has its tag still to come.
@@ -52,7 +53,7 @@ class GrammarBegins(IdentityReasoningParser):
         self, input_ids: Sequence[int], delta_ids: Iterable[int]
     ) -> bool:
         """Whether the last tokens, `delta_ids`, hold the end of what is free."""
-        if not self._gated:
+        if not self._gated or (self._splits and self._gated != GATED_CALL):
             return True
         ends = range(len(input_ids), len(input_ids) - len(list(delta_ids)), -1)
         return any(
@@ -73,6 +74,10 @@ class GrammarBegins(IdentityReasoningParser):
         current_token_ids: Sequence[int],
         delta_token_ids: Sequence[int],
     ) -> DeltaMessage | None:
+        # Only the server asks this, which looks for calls of tools behind reasoning alone; a call
+        # may come in place of the answer. The engine's own instance, whose grammar waits, is not
+        # asked.
+        self._splits = True
         if self._gated != GATED_CALL:
             return DeltaMessage(content=delta_text) if delta_text else None
         length = self._tag_length(current_text) or len(current_text)

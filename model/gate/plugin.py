@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +12,18 @@ from vllm.logger import init_logger
 from vllm.v1.sample.logits_processor.interface import LogitsProcessor as InterfaceV1
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as InterfaceV2
 
-from model.card import Card, load_card
+from model.card import load_card
 from model.decision import Dial
 from model.errors import InvalidRequest
 from model.gate.marker import MarkerRule
 from model.gate.rule import TagRule
 from model.gate.v1 import GateV1
 from model.gate.v2 import GateV2
-from model.mode import Mode, TagIds
+from model.mode import TagIds
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
     from vllm.sampling_params import SamplingParams
-    from vllm.tokenizers import TokenizerLike
 
 logger = init_logger("vllm.personadual")
 
@@ -44,7 +44,9 @@ class ModeGate(InterfaceV1, InterfaceV2):
         is_v2 = vllm_config.use_v2_model_runner
         device = torch.device(rest[0].device if is_v2 else rest[0])
         tokenizer = cached_tokenizer_from_config(vllm_config.model_config)
-        rule = TagRule(_tag_ids(card, tokenizer), card.calibration, device)
+        seed = vllm_config.model_config.seed + vllm_config.parallel_config.data_parallel_rank
+        encode = partial(tokenizer.encode, add_special_tokens=False)
+        rule = TagRule(TagIds.read(encode, card.tags), card.calibration, device, seed)
         # Without reasoning a grammar begins behind the tag, whose tokens are the gate's own.
         marker = MarkerRule(tokenizer.get_vocab(), device) if card.reasons else None
         logger.info("PersonaDual gate for model runner %s", "V2" if is_v2 else "V1")
@@ -60,8 +62,3 @@ class ModeGate(InterfaceV1, InterfaceV2):
             Dial.from_arguments(sampling_params.extra_args)
         except InvalidRequest as error:
             raise VLLMValidationError(error.message, parameter=error.field) from error
-
-
-def _tag_ids(card: Card, tokenizer: TokenizerLike) -> TagIds:
-    ids = {mode: tokenizer.encode(card.tags[mode], add_special_tokens=False) for mode in Mode}
-    return TagIds(tuple(ids[Mode.GENERAL]), tuple(ids[Mode.PERSONALIZED]))

@@ -6,6 +6,8 @@ that are still within a tag; how they know those rows is their own business.
 
 from __future__ import annotations
 
+import random
+
 import torch
 
 from model.decision import Calibration
@@ -23,17 +25,26 @@ class TagRule:
         ids: both tags in the vocabulary of the engine's tokenizer.
         calibration: of the checkpoint's card.
         device: where the logits live.
+        seed: the engine's. Each rank of tensor parallelism takes every decision for itself, so all
+            of them must draw the same numbers.
     """
 
-    def __init__(self, ids: TagIds, calibration: Calibration, device: torch.device) -> None:
+    def __init__(
+        self, ids: TagIds, calibration: Calibration, device: torch.device, seed: int = 0
+    ) -> None:
         self.ids = ids
         self.calibration = calibration
+        self._draws = random.Random(seed)
         lengths = [len(ids.general), len(ids.personalized)]
         table = torch.full((2, max(lengths)), -1, dtype=torch.int64)
         table[GENERAL, : lengths[0]] = torch.tensor(ids.general)
         table[PERSONALIZED, : lengths[1]] = torch.tensor(ids.personalized)
         self._table = table.to(device)
         self._lengths = torch.tensor(lengths, device=device)
+
+    def draw(self, seed: int | None) -> float:
+        """One uniform number for a reply; a request's own seed repeats its decision."""
+        return (self._draws if seed is None else random.Random(seed)).random()
 
     def is_opening(self, tokens: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
         """Whether each reply has so far written the beginning of a tag.

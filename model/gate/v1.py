@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -82,10 +81,8 @@ class GateV1(LogitsProcessor):
         dial = Dial.from_arguments(params.extra_args)
         if dial is None:
             return None
-        # One uniform number a reply: with the request's seed, so that a seed repeats the decision.
-        draw = random.Random(params.seed).random()
         waits = self._marker is not None and params.structured_outputs is not None
-        bound = dial.bound(self._rule.calibration, draw)
+        bound = dial.bound(self._rule.calibration, self._rule.draw(params.seed))
         return _Row(bound, output_ids, BEGIN if waits else WHOLE)
 
     def _is_over(self, row: _Row, step: int) -> bool:

@@ -7,7 +7,6 @@ row can be within a tag.
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,7 +59,7 @@ class GateV2(LogitsProcessor):
 
     def add_request(self, req_idx: int, sampling_params: SamplingParams) -> bool:
         dial = Dial.from_arguments(sampling_params.extra_args)
-        draw = random.Random(sampling_params.seed).random()
+        draw = self._rule.draw(sampling_params.seed)
         bound = torch.nan if dial is None else dial.bound(self._rule.calibration, draw)
         self._staged[req_idx] = bound
         self._is_gated[req_idx] = dial is not None

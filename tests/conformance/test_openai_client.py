@@ -163,7 +163,8 @@ def test_it_retries_what_may_pass(gateway: Gateway, script: Script) -> None:
 @pytest.mark.parametrize("is_told", [True, False])
 def test_a_stream_that_fails_raises(gateway: Gateway, script: Script, is_told: bool) -> None:
     """Whether the engine says so or breaks off: an error event, and no finish that never was."""
-    script.fail_after, script.is_error_told = 8, is_told
+    script.fail_after = 8
+    script.error_told = {"message": "scripted failure", "code": 500} if is_told else None
     seen = []
     with pytest.raises(openai.APIError) as raised:
         seen.extend(gateway.client.chat.completions.create(stream=True, **ASK))
