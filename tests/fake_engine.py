@@ -24,6 +24,7 @@ from model.errors import InvalidRequest
 from tests.scripted_reply import IDS, ScriptedReply
 
 MODEL = "pocket"
+MAX_LOGPROBS = 20
 
 
 @dataclass
@@ -141,6 +142,8 @@ class FakeEngine:
         try:
             await asyncio.sleep(script.headers_after_s)
             replies = [ScriptedReply(body, dial, script) for _ in range(int(body.get("n") or 1))]
+            if body.get("stream") and (body.get("top_logprobs") or 0) > MAX_LOGPROBS:
+                return await self._late(request, _mistake(400, "too many", "logprobs"))
             if body.get("stream"):
                 return await self._stream(request, body, script, replies)
             for reply in replies:
@@ -151,6 +154,13 @@ class FakeEngine:
             return web.json_response(self._whole(script, replies))
         finally:
             self.running -= 1
+
+    async def _late(self, request: web.Request, mistake: dict[str, Any]) -> web.StreamResponse:
+        """Of what is found behind the status, the only event says so."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"data: " + orjson.dumps(mistake) + b"\n\ndata: [DONE]\n\n")
+        return response
 
     def _whole(self, script: Script, replies: list[ScriptedReply]) -> dict[str, Any]:
         choices = [
@@ -242,9 +252,13 @@ def _event(envelope: dict[str, Any], choices: list[dict[str, Any]]) -> bytes:
     return b"data: " + orjson.dumps({**envelope, "choices": choices}) + b"\n\n"
 
 
-def _error(status: int, message: str, param: str | None) -> web.Response:
+def _mistake(status: int, message: str, param: str | None) -> dict[str, Any]:
     error = {"message": message, "type": "BadRequestError", "param": param, "code": status}
-    return web.json_response({"error": error}, status=status)
+    return {"error": error}
+
+
+def _error(status: int, message: str, param: str | None) -> web.Response:
+    return web.json_response(_mistake(status, message, param), status=status)
 
 
 def running() -> Iterator[FakeEngine]:

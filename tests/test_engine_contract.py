@@ -71,6 +71,13 @@ async def test_a_whole_answer(port: VllmEngine, mode: Mode) -> None:
     assert answer["usage"]["completion_tokens"] >= len(TAG_IDS[mode])
 
 
+async def test_a_mistake_that_is_found_late(port: VllmEngine) -> None:
+    """A stream has said 200 by then; its error names the field all the same."""
+    with pytest.raises(EngineRejected) as raised:
+        await collect(port, body(logprobs=True, top_logprobs=50))
+    assert (raised.value.status, raised.value.field) == (400, "logprobs")
+
+
 async def test_a_stream(port: VllmEngine) -> None:
     """Role with empty content, one token a chunk with its log-probabilities, finish, usage."""
     chunks = await collect(port, body(Dial(), stream_options={"include_usage": True}))
