@@ -25,6 +25,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealEngine]:
     server.stop()
 
 
+QUESTION = "What is the capital of France?"
+
+
 @pytest.fixture
 def live(start_gateway: Starter, trained: RealEngine) -> Gateway:
     return start_gateway(trained.url, checkpoint=trained.checkpoint)
@@ -76,3 +79,19 @@ def test_the_question_decides_and_the_persona_does_not(
         assert choice["finish_reason"] == "stop"
         assert choice["message"]["reasoning_content"]
         assert choice["message"]["content"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stop_text_of_the_reasoning_ends_no_answer(live: Gateway, stream: bool) -> None:
+    """A break stands before every answer of this checkpoint."""
+    fields = {"temperature": 0, "max_tokens": 100, "stream": stream}
+    answers = []
+    for stop in (None, ["\n"], ["\n\n", "<answer>"]):
+        reply = chat(live.url, QUESTION, stop=stop, **fields)
+        messages = (
+            [choice["delta"] for event in reply.events for choice in event["choices"]]
+            if stream
+            else [choice["message"] for choice in reply.json["choices"]]
+        )
+        answers.append("".join(message.get("content") or "" for message in messages))
+    assert set(answers) == {"Paris"}

@@ -11,6 +11,7 @@ from app.access.dial import choose_dial, choose_isolation
 from app.access.policy import Ruling
 from app.chat.gateable import check_gateable
 from app.chat.served import Served
+from app.chat.stops import read_stops
 from app.schemas import ChatRequest
 from app.settings import Isolation
 from model.decision import GATE_ARGUMENTS, GATED_ANSWER, GATED_CALL, GATED_KEY, Dial, Source
@@ -76,7 +77,8 @@ class PersonaUse:
 class Plan:
     """How one request is answered.
 
-    `rule` names the rule of the policy that forced the mode, where one did.
+    `rule` names the rule of the policy that forced the mode, where one did. `stops` are the stop
+    texts that are looked for here, and not by the engine.
     """
 
     request: ChatRequest
@@ -89,6 +91,7 @@ class Plan:
     is_counted: bool
     salt: str | None
     rule: str | None = None
+    stops: tuple[str, ...] = ()
 
     @property
     def is_probed(self) -> bool:
@@ -130,6 +133,8 @@ class Plan:
         body = {key: value for key, value in given.items() if key not in _NOT_FORWARDED}
         card = served.card
         body["model"] = served.name
+        if self.stops:
+            del body["stop"]
         body["messages"] = render(
             self.persona.text, self.raw["messages"], card.prompt, served.plainer
         )
@@ -263,6 +268,7 @@ def make_plan(
         is_counted=not choice.is_off,
         salt=salt,
         rule=rule,
+        stops=read_stops(raw.get("stop")) if served.has_gate and served.card.reasons else (),
     )
     plan = plan if dial.forced is None else plan.decided(dial.forced)
     if plan.persona.text is not None and raw.get("prompt_logprobs") is not None:

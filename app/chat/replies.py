@@ -16,12 +16,15 @@ from msgspec import UNSET, ValidationError, convert
 from app.chat import wire
 from app.chat.aligned import AlignedEntries
 from app.chat.plan import Plan
+from app.chat.stops import AnswerStops
 from app.settings import ReasoningField
 from model.decision import Calibration, Decision, Source
 from model.errors import EngineBroken
 from model.mode import Mode, TagIds
-from model.reply import Part, Piece, Reply, ReplyParser
+from model.reply import Part, Piece, ReplyParser
 
+ENDS = ("stop", "length")
+"""Why a choice may have ended whose answer a stop text had ended before."""
 REASONING_KEYS = {
     ReasoningField.REASONING_CONTENT: ("reasoning_content",),
     ReasoningField.REASONING: ("reasoning",),
@@ -132,15 +135,24 @@ class ChoiceReader:
         self._parser = ReplyParser(card.tags, reasons=card.reasons, has_grammar=plan.has_grammar)
         self._opening: list[Any] = []
         self._aligned = AlignedEntries() if plan.request.logprobs else None
+        shows_it = plan.raw.get("include_stop_str_in_output") is True
+        self._stops = AnswerStops(plan.stops, shows_it=shows_it) if plan.stops else None
         self._has_call = False
         self.tag_tokens = 0
         self.is_opened = False
         self.decision: Decision | None = None
-        self.read = self._parser.feed
+        self.read = self._parser.feed if self._stops is None else self._read
 
     @property
-    def reply(self) -> Reply:
-        return self._parser.reply
+    def answer(self) -> str:
+        """The answer so far."""
+        answer = self._parser.reply.answer
+        return answer if self._stops is None else answer[: self._stops.shown]
+
+    @property
+    def stopped_by(self) -> str | None:
+        """The stop text that ended the answer, where one did that the engine was not told."""
+        return None if self._stops is None else self._stops.found
 
     @property
     def has_reasoning(self) -> bool:
@@ -149,7 +161,7 @@ class ChoiceReader:
     def read_opening(self, text: str, entries: list[Any]) -> list[Piece]:
         """Read while the decision is not known: text, and the entries of its tokens."""
         self._opening.extend(entries)
-        pieces = self._parser.feed(text)
+        pieces = self.read(text)
         if self._parser.is_settled and self.decision is None:
             self.settle()
         return pieces
@@ -164,7 +176,11 @@ class ChoiceReader:
         pieces = self._parser.finish(is_call=self._has_call)
         if self.decision is None:
             self.settle()
-        return pieces
+        return pieces if self._stops is None else self._stops.cut(pieces, is_last=True)
+
+    def _read(self, text: str) -> list[Piece]:
+        assert self._stops is not None
+        return self._stops.cut(self._parser.feed(text))
 
     def visible(self, text: str, entries: list[Any], *, is_last: bool) -> list[Any]:
         """The entries of the answer's tokens, as far as they are known: of this text and before.
@@ -175,7 +191,10 @@ class ChoiceReader:
         if self._aligned is None:
             return []
         self._aligned.add(text, entries, is_last=is_last)
-        return self._aligned.take(parser.answer_spans, parser.certain_to, is_last=is_last)
+        spans, certain_to = parser.answer_spans, parser.certain_to
+        if self._stops is not None:
+            spans, certain_to = self._stops.seen(spans, certain_to)
+        return self._aligned.take(spans, certain_to, is_last=is_last)
 
     def settle(self) -> None:
         """Say how the reply opened, by what has been read of it."""
@@ -249,6 +268,8 @@ def _read_choice(
     for key in reasoning_keys(plan, field):
         message[key] = reasoning or None
     choice.token_ids = choice.token_ids[reader.tag_tokens :] if choice.token_ids else UNSET
+    if reader.stopped_by is not None and choice.finish_reason in ENDS:
+        choice.finish_reason, choice.stop_reason = "stop", reader.stopped_by
     choice.logprobs = None
     if plan.request.logprobs:
         choice.logprobs = shown_logprobs(reader.visible(text, entries, is_last=True), plan)

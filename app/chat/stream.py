@@ -10,6 +10,7 @@ from msgspec import UNSET
 from app.chat import wire
 from app.chat.plan import Plan
 from app.chat.replies import (
+    ENDS,
     ChoiceReader,
     extension,
     read_decision,
@@ -100,7 +101,7 @@ class StreamReader:
     def answer(self) -> str | None:
         """The first choice's answer, as far as it has come."""
         reader = self._readers.get(0)
-        return reader.reply.answer if reader else None
+        return reader.answer if reader else None
 
     def read(self, payload: bytes) -> bytes:
         """The caller's events for one of the engine's; empty where there is nothing to show yet.
@@ -201,6 +202,8 @@ class StreamReader:
             reader.note_call()
         if choice.finish_reason is not None:
             pieces += reader.finish()
+            if reader.stopped_by is not None and choice.finish_reason in ENDS:
+                choice.finish_reason, choice.stop_reason = "stop", reader.stopped_by
         return pieces
 
     def _fill(self, delta: wire.Delta, pieces: Sequence[Piece]) -> None:

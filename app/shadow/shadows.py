@@ -24,6 +24,7 @@ from typing import Any
 
 from app.chat import wire
 from app.chat.plan import Plan
+from app.chat.stops import before_stop
 from app.metrics import Metrics, ShadowOutcome
 from app.settings import Isolation, Settings
 from app.shadow.likeness import MAX_CHARACTERS, Likeness, compare
@@ -61,6 +62,7 @@ class Pair:
     served: str
     mode: Mode
     card: Card
+    stops: tuple[str, ...]
     notes: dict[str, Any]
 
 
@@ -140,8 +142,8 @@ class Shadows:
     async def _compare(self, pair: Pair) -> ShadowOutcome:
         served = pair.served
         if pair.again is not None:
-            served = _read(await self._engine.complete(pair.again), pair.card)
-        shadow = _read(await self._engine.complete(pair.without), pair.card)
+            served = _read(await self._engine.complete(pair.again), pair)
+        shadow = _read(await self._engine.complete(pair.without), pair)
         likeness = compare(served, shadow, self._settings.shadow_similarity)
         outcome = ShadowOutcome.of(pair.mode, is_same=likeness.is_same)
         if self._log is not None:
@@ -179,6 +181,7 @@ def make_pair(plan: Plan, decision: Decision, served: str, *, has_texts: bool) -
         served=served,
         mode=decision.mode,
         card=plan.served.card,
+        stops=plan.stops,
         notes=notes,
     )
 
@@ -188,12 +191,14 @@ def _repeat(plan: Plan) -> dict[str, Any]:
     return {**body, "temperature": 0}
 
 
-def _read(raw: bytes, card: Card) -> str:
+def _read(raw: bytes, pair: Pair) -> str:
     try:
         choice = wire.decode_completion(raw).choices[0]
     except (*wire.UNREADABLE, IndexError) as error:
         raise EngineBroken("the engine's answer is not a chat completion") from error
-    return parse_reply(choice.message.get("content") or "", card.tags, reasons=card.reasons).answer
+    text, card = choice.message.get("content") or "", pair.card
+    answer = parse_reply(text, card.tags, reasons=card.reasons).answer
+    return before_stop(answer, pair.stops)
 
 
 def _entry(

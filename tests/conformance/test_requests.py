@@ -68,12 +68,6 @@ def test_history_parts_and_long_messages_arrive_as_they_were(
     assert sent(script)["messages"] == HISTORY
 
 
-@pytest.mark.parametrize("stop", ["stew", ["x", "stew"]])
-def test_stop_texts_arrive(gateway: Gateway, script: Script, stop: Any) -> None:
-    chat(gateway.url, stop=stop)
-    assert sent(script)["stop"] == stop
-
-
 @pytest.mark.parametrize("stream", [False, True])
 def test_several_choices_have_a_mode_each(gateway: Gateway, script: Script, stream: bool) -> None:
     """In `personadual` of each choice, or of its first chunk."""
