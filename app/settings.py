@@ -166,7 +166,8 @@ class Settings(BaseSettings):
     notice_s: float = Field(
         5.0,
         ge=0,
-        description="How long a gateway that is told to end stays reachable, its readiness at 503.",
+        description="How long a gateway that is told to end stays reachable, its readiness at 503"
+        " (0 under `personadual serve`).",
     )
     metrics_dir: Path | None = Field(
         None, description="Folder in which several workers share their metrics; empty at start."
