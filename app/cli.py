@@ -15,6 +15,7 @@ from rich.markup import escape
 from app.commands.lazy import LazyGroup
 from app.serve.whereabouts import DATA
 from model.console import console, errors, reported
+from model.errors import CheckpointInvalid
 
 if TYPE_CHECKING:
     from app.serve.stack import Stack
@@ -86,11 +87,13 @@ def serve(
     # Imported here, so that help and completion answer at once.
     from app.serve.reload import reloadable
     from app.serve.stack import Stack, Stopped, Wish, stoppable
-    from app.settings import read_settings
+    from app.settings import read_settings, strangers
 
     wish = Wish(host, port, workers, data, model, max_model_len, tuple(engine_option))
     with reported():
         settings = read_settings()
+        for line in strangers():
+            errors.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
         stack = Stack(wish, settings, _step)
         # The clean-up is within: a second Ctrl-C does not cut it short.
         with stoppable(), reloadable(stack) if settings.policy else contextlib.nullcontext():
@@ -135,7 +138,7 @@ def gateway(
     from app.settings import read_settings
 
     with reported():
-        read_settings()  # what is wrong with them is said in one line
+        launcher.check(read_settings())  # what is wrong with them is said in one line
         launcher.become(launcher.Listen(host, port, workers), launcher.scratch())
 
 
@@ -208,6 +211,8 @@ def card(folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")]) -
     from model.card import load_card
 
     with reported():
+        if not folder.is_dir():
+            raise CheckpointInvalid(f"{folder} is no folder: name that of a checkpoint")
         found, warning = load_card(folder)
         if warning:
             errors.print(f"[yellow]{escape(warning)}[/yellow]")

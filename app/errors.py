@@ -29,6 +29,7 @@ from model.errors import (
     StoreUnavailable,
     TooLarge,
 )
+from model.validation import first_wrong
 
 RETRY_AFTER_S = 2
 MAX_MESSAGE_CHARS = 500
@@ -122,10 +123,9 @@ def of_status(status: int, message: str) -> HttpError:
 
 def from_validation(error: ValidationError) -> InvalidRequest:
     """Name the first wrong field; nothing of its value is repeated."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    parts = [str(part) for part in first["loc"] if str(part) not in _UNION_MEMBERS]
-    field = ".".join(parts) or "body"
-    return InvalidRequest(f"{field}: {first['msg']}", field=field)
+    where, said = first_wrong(error)
+    field = ".".join(str(part) for part in where if str(part) not in _UNION_MEMBERS) or "body"
+    return InvalidRequest(f"{field}: {said}", field=field)
 
 
 def _relay(error: EngineRejected) -> HttpError:

@@ -38,7 +38,7 @@ from app.http.routes import busy, router
 from app.metrics import Dependency, Metrics, Rejection
 from app.personas import PersonaCache, Personas
 from app.redis.store import RedisStore
-from app.settings import Settings
+from app.settings import Settings, strangers
 from app.shadow.log import AuditLog
 from app.shadow.shadows import Shadows
 from app.store import Store
@@ -195,6 +195,8 @@ def gateway() -> FastAPI:
     """The factory that uvicorn calls in each worker process."""
     settings = Settings()
     logs.set_up(settings.log_format)
+    for line in strangers():
+        logger.warning("%s", line)
     audit.show()
     take_all_files()
     app = create_app(settings, open_engine(settings), open_store(settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +14,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.errors import StartFailed
 from model.mode import Mode
+from model.validation import first_wrong
 
+_PREFIX = "PERSONADUAL_"
+# Read by the commands (URL, KEY), by our tests (TEST_PROGRAMS) and by the Compose files.
+_OTHERS = ("URL", "KEY", "TEST_PROGRAMS", "BIND", "PORT", "WORKERS", "MODEL", "MODEL_NAME")
 # By these the OpenTelemetry SDK is told where spans go.
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
@@ -69,7 +74,7 @@ def _in_a_folder(path: Path) -> Path:
 class Settings(BaseSettings):
     """Every setting, its default and what it is for."""
 
-    model_config = SettingsConfigDict(env_prefix="PERSONADUAL_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
 
     engine_url: str = Field("http://127.0.0.1:8000", description="vLLM server to ask.")
     engine_api_key: SecretStr | None = Field(None, description="Key that we show to the engine.")
@@ -201,6 +206,19 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        name = f"PERSONADUAL_{str(first['loc'][0]).upper()}"
-        raise StartFailed(f"{name}: {first['msg']}") from error
+        where, said = first_wrong(error)
+        raise StartFailed(f"{_PREFIX}{str(where[0]).upper()}: {said}") from error
+
+
+def strangers(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """A line for each variable that is named like a setting and is read by nobody."""
+    settings = [name.upper() for name in Settings.model_fields]
+    lines = []
+    for variable in sorted(environment):
+        name = variable.upper().removeprefix(_PREFIX)  # settings are found in either case
+        if name == variable.upper() or name in settings or name in _OTHERS:
+            continue
+        near = get_close_matches(name, settings, n=1)
+        guess = f"; did you mean {_PREFIX}{near[0]}?" if near else ""
+        lines.append(f"{variable} is no setting{guess}")
+    return lines

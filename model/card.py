@@ -15,6 +15,7 @@ from model.decision import Calibration
 from model.errors import CardInvalid
 from model.mode import Tags
 from model.prompt import PromptForm
+from model.validation import first_wrong
 
 FILE_NAME = "personadual.json"
 TOKENIZER_NAME = "tokenizer.json"
@@ -65,9 +66,9 @@ def parse_card(text: str | bytes) -> Card:
     try:
         return _CARD.validate_json(json.dumps(content))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "(the whole)"
-        raise CardInvalid(f"{FILE_NAME}: {where}: {first['msg']}", field=where) from error
+        place, said = first_wrong(error)
+        where = ".".join(map(str, place)) or "(the whole)"
+        raise CardInvalid(f"{FILE_NAME}: {where}: {said}", field=where) from error
 
 
 def load_card(folder: Path) -> tuple[Card, str | None]:

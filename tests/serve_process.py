@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -76,10 +76,12 @@ def start(tmp_path: Path, fake: FakeEngine) -> Iterator[Start]:
             served.end(signal.SIGKILL)
 
 
-def refusal(*options: str, cwd: Path | None = None, **env: str) -> str:
+def refusal(
+    *options: str, cwd: Path | None = None, command: Sequence[str] = COMMAND, **env: str
+) -> str:
     """What it says when it cannot start: one line, status 1."""
     done = subprocess.run(
-        [*COMMAND, *options],
+        [*command, *options],
         env={**os.environ, **env},
         capture_output=True,
         text=True,

@@ -22,7 +22,10 @@ from app.commands.gateway import Gateway as Client
 from app.commands.lazy import PLACES
 from app.commands.scrape import Scrape, quantile
 from app.commands.status import look, screen
+from app.serve.engine import pocket_folder
 from app.serve.preflight import free_port
+from model.card import save_card
+from model.pocket.build import pocket_card
 from tests.api_keys import COMMAND, new_key
 from tests.conftest import Gateway, RedisServer, wait_until
 from tests.fake_engine import FakeEngine, Script, sent
@@ -259,6 +262,24 @@ def test_doctor_says_what_to_fix(
     found = doctored(run, tmp_path, **urls)
     assert "is free" in found["port"]["says"]
     assert "no engine answers" in found["engine"]["says"]
+
+
+def test_doctor_asks_for_the_room_in_which_pocket_is_built(run: Run, tmp_path: Path) -> None:
+    """Until it is built, and not where another checkpoint is served."""
+    assert "1.5 needed" in doctored(run, tmp_path)["disk"]["says"]
+    assert "0.3 needed" in doctored(run, tmp_path, "--model", str(tmp_path))["disk"]["says"]
+    folder = pocket_folder(tmp_path)
+    folder.mkdir(parents=True)
+    save_card(pocket_card(), folder)
+    assert "0.3 needed" in doctored(run, tmp_path)["disk"]["says"]
+
+
+def test_doctor_names_a_misspelt_setting(run: Run, tmp_path: Path) -> None:
+    """It would be served without; the commands' own variables are none."""
+    env = {"PERSONADUAL_ISOLATON": "strict", "PERSONADUAL_KEY": "pd-x-y"}
+    found = doctored(run, tmp_path, **env)["settings"]
+    said = "PERSONADUAL_ISOLATON is no setting; did you mean PERSONADUAL_ISOLATION?"
+    assert (found["says"], found["is_note"]) == (said, True)
 
 
 def test_doctor_tells_a_stranger_at_the_port(run: Run, fake: FakeEngine, tmp_path: Path) -> None:

@@ -227,6 +227,18 @@ def test_aligned_personas_are_written_by_a_teacher(desk: Desk, teacher: Scripted
     assert len(script.asked) == count
 
 
+def test_a_teacher_that_refuses_is_told_by_its_options(
+    desk: Desk, teacher: ScriptedTeacher
+) -> None:
+    """There is no recipe here. Its address may be named without /v1, as that of `--url`."""
+    script = teacher.script = scripted_teacher.Script(always=401)
+    bare = teacher.url.removesuffix("/v1")
+    options = ("--teacher", bare, "--teacher-model", "scripted", "--limit", "1")
+    said = desk.make("triviaqa", desk.rows("trivia", triviaqa(1)), *options, status=1)
+    assert said.endswith("model scripted: see --teacher, --teacher-model and --api-key")
+    assert len(script.asked) == 1
+
+
 def test_a_set_lends_its_own_personas_to_its_other_items(desk: Desk) -> None:
     source = desk.rows("fspo", *(fspo_roleplay(number) for number in range(10)))
     desk.make("fspo-roleplay", source, "--personas", "own")
@@ -267,7 +279,7 @@ def test_what_cannot_be_made_is_said(desk: Desk) -> None:
     assert "is the source itself" in desk.make(*told, "--out", str(told[1]), status=2)
     assert "go together" in desk.make(*told, "--teacher", "http://127.0.0.1:9", status=2)
     odd = ("--teacher", "nowhere", "--teacher-model", "m")
-    assert "url: Value error, must be" in desk.make(*told, *odd, status=2)
+    assert "url: must be" in desk.make(*told, *odd, status=2)
     result = CliRunner().invoke(evaluate_app, ["suite", "persona-feedback"])
     assert "no known place" in plain(result.output)
 

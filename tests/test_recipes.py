@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from training.checkpoints import last_complete
+from training.cli import train_app
 from training.config import (
     Config,
     ConfigInvalid,
@@ -79,6 +81,7 @@ def test_accelerate_reads_its_files(name: str) -> None:
         ("[dual]\ncredit = 1", "dual.*credit"),
         ('[dual]\nvariant = "mine"', "variant: Input should be .paper"),
         ('adapter = "nowhere"', "adapter: nowhere is not there"),
+        (f'adapter = "{CONFIGS}"', "adapter: .*configs holds no adapter .no adapter_config.json"),
         ('lora_rank = 4\nadapter = "x"', "name one of them"),
     ],
 )
@@ -90,6 +93,25 @@ def test_what_cannot_be_run_is_said_before_anything_is_loaded(
     path.write_text(f'model = "{tiny}"\ndata = "{HELD_OUT}"\nout = "x"\n{limits}{line}\n')
     with pytest.raises(ConfigInvalid, match=said):
         load_config(path, DualGrpoConfig)
+
+
+@pytest.mark.parametrize("command", ["sft", "dual-grpo"])
+@pytest.mark.parametrize(("is_made", "said"), [(False, "is not there; "), (True, "holds no check")])
+def test_a_model_that_is_no_checkpoint_is_one_line_that_says_what_to_do(
+    tmp_path: Path, command: str, is_made: bool, said: str
+) -> None:
+    """And no hub is asked for it."""
+    path, model = tmp_path / "x.toml", tmp_path / "model"
+    if is_made:
+        model.mkdir()
+    path.write_text(f'model = "{model}"\ndata = "{HELD_OUT}"\nout = "{tmp_path}/out"\n')
+    done = CliRunner().invoke(train_app, [command, str(path)])
+    assert done.exit_code == 1
+    assert done.output.startswith(f"personadual: {path}: model: {model} {said}")
+    assert "personadual model export" in done.output
+    assert f"personadual model build --untrained {model}" in done.output
+    assert len(done.output.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_rows_that_cannot_be_shared_out_are_refused(tiny: Path) -> None:

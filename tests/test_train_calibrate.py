@@ -54,7 +54,8 @@ def test_the_command_writes_the_card(checkpoint: Path, items: list[Item], tmp_pa
 def test_items_of_one_kind_are_refused_before_a_model_is_read(
     items: list[Item], tmp_path: Path
 ) -> None:
-    """There is no model here."""
+    """There is nothing to read here."""
+    (tmp_path / "config.json").write_text("{}")
     facts = [item for item in items if item.mode is Mode.GENERAL]
     save_items(facts[:40], tmp_path / "items.jsonl")
     told = ["calibrate", str(tmp_path), str(tmp_path / "items.jsonl")]
@@ -62,6 +63,21 @@ def test_items_of_one_kind_are_refused_before_a_model_is_read(
     assert result.exit_code == 1
     with pytest.raises(DataInvalid, match="must ask for both modes"):
         calibrate(tmp_path, tmp_path / "items.jsonl", count=20, seed=1)
+
+
+@pytest.mark.parametrize(("is_made", "said"), [(False, "is not there; "), (True, "holds no check")])
+def test_a_folder_without_checkpoint_is_one_clear_line(
+    tmp_path: Path, is_made: bool, said: str
+) -> None:
+    """And no hub is asked for it."""
+    model = tmp_path / "typo"
+    if is_made:
+        model.mkdir()
+    result = typer.testing.CliRunner().invoke(train_app, ["calibrate", str(model), str(HELD_OUT)])
+    assert result.exit_code == 1
+    assert result.output.startswith(f"personadual: {model} {said}")
+    assert "of an adapter after personadual model export" in result.output
+    assert len(result.output.splitlines()) == 1
 
 
 def test_padding_changes_no_log_odds(tiny: Path, items: list[Item]) -> None:

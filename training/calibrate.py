@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from model.card import save_card
+from model.checkpoint import require_checkpoint
 from model.decision import Calibration, sigmoid
 from model.mode import Mode
 from training.cards import card_of
+from training.config import CHECKPOINT_ADVICE
 from training.items import DataInvalid, load_items, require_personas
 from training.probe import mode_log_odds, parting_prompts, read_tag_ids
 from training.rows import Asked, as_evaluated, evaluated_conditions
@@ -106,8 +108,10 @@ def calibrate(model: Path, data: Path, *, count: int, seed: int) -> tuple[Calibr
     Raises:
         DataInvalid: `data` cannot be used: a line is no item or lacks a persona, or all of a half
             ask for one mode.
+        CheckpointInvalid: `model` holds no checkpoint.
         CardInvalid: the card is malformed.
     """
+    require_checkpoint(model, CHECKPOINT_ADVICE)
     card = card_of(model)
     items = load_items(data)
     require_personas(items, data, evaluated_conditions)

@@ -52,7 +52,9 @@ def calibrate(
     model: Annotated[Path, typer.Argument(help="Checkpoint folder; its card is written again.")],
     data: Annotated[Path, typer.Argument(help="Items (JSONL) that were not trained on.")],
     count: Annotated[int, typer.Option(min=20, help="How many items, from the file's end.")] = 400,
-    seed: Annotated[int, typer.Option(help="Draws which items are fitted on first.")] = 42,
+    seed: Annotated[
+        int, typer.Option(help="Decides which half is fitted and which is measured.")
+    ] = 42,
 ) -> None:
     """Turn the model's log-odds of a mode into a probability, on items that it has not seen."""
     with reported():

@@ -9,12 +9,15 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from model.errors import PersonaDualError
+from model.checkpoint import require_checkpoint
+from model.errors import CheckpointInvalid, PersonaDualError
+from model.export import ADAPTER_CONFIG
 from model.mode import Mode
 from model.toml import read_toml
 from training.credit import DualAdvantageConfig
 from training.items import first_wrong
 
+CHECKPOINT_ADVICE = "name the folder of one, of an adapter after personadual model export"
 C = TypeVar("C", bound="Config")
 M = TypeVar("M", bound=BaseModel)
 
@@ -122,13 +125,21 @@ def load_config(path: Path, kind: type[C]) -> C:
 
     Raises:
         ConfigInvalid: it cannot be read, a field is unknown or wrong, a file that it names is
-            missing, or its rows are longer than the model's context.
+            missing, `model` is no checkpoint, or its rows are longer than the model's context.
     """
     config = read_config(path, kind)
-    for name in ("model", "data", "probe", "adapter"):
+    pocket = f"for Pocket: personadual model build --untrained {config.model}"
+    try:
+        require_checkpoint(config.model, f"{CHECKPOINT_ADVICE} ({pocket})")
+    except CheckpointInvalid as error:
+        raise ConfigInvalid(f"{path}: model: {error.message}") from error
+    for name in ("data", "probe", "adapter"):
         named = getattr(config, name, None)
         if named is not None and not named.exists():
             raise ConfigInvalid(f"{path}: {name}: {named} is not there")
+    adapter: Path | None = getattr(config, "adapter", None)
+    if adapter is not None and not (adapter / ADAPTER_CONFIG).is_file():
+        raise ConfigInvalid(f"{path}: adapter: {adapter} holds no adapter (no {ADAPTER_CONFIG})")
     context = _context(config.model)
     if context is not None and config.longest > context:
         raise ConfigInvalid(

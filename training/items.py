@@ -16,6 +16,7 @@ from typing import Annotated, Any, cast, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from model import validation
 from model.errors import PersonaDualError
 from model.mode import Mode
 from model.persona import Attribute
@@ -118,9 +119,8 @@ def to_line(item: Item) -> str:
 
 def first_wrong(error: ValidationError) -> str:
     """The first wrong field and what is wrong with it; its value is not repeated."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"])) or "(the whole)"
-    return f"{where}: {first['msg']}"
+    place, said = validation.first_wrong(error)
+    return f"{'.'.join(map(str, place)) or '(the whole)'}: {said}"
 
 
 def load_items(path: Path) -> list[Item]:

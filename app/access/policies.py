@@ -36,7 +36,7 @@ class Policies:
         self._file = settings.policy
         self._metrics = metrics
         self._settings_rule = rule_of(settings)
-        self._apply(Policy() if self._file is None else read_policy(self._file))
+        self._apply(policy_of(settings))
 
     def ruling(self, caller: Caller) -> Ruling:
         found = self._rulings.get(caller.key_id)
@@ -65,6 +65,11 @@ class Policies:
     def _apply(self, policy: Policy) -> None:
         self._policy = policy
         self._rulings: dict[str | None, Ruling] = {}
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The policy that the settings name, else one that says nothing; errors as of `read_policy`."""
+    return Policy() if settings.policy is None else read_policy(settings.policy)
 
 
 def read_policy(path: Path) -> Policy:

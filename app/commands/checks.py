@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import app
-from app.access.policies import read_policy
+from app.access.policies import policy_of
 from app.commands.gateway import Gateway
 from app.commands.status import look
 from app.serve import preflight
 from app.serve.engine import CPU_PACKAGE, CUDA_PACKAGE, engine_package
-from app.settings import Settings, read_settings
+from app.settings import Settings, read_settings, strangers
 from model.card import load_card
 from model.errors import EngineError, GatewayUnavailable, PersonaDualError, StartFailed
 from model.vllm import VllmEngine
@@ -53,13 +52,13 @@ def findings(gateway: Gateway, data: Path, model: Path | None) -> Iterator[Findi
     yield _found("python", _python)
     yield _found("packages", _packages)
     yield _found("torch", _torch)
-    yield _found("disk", lambda: _disk(data))
     try:
         settings = read_settings()
     except StartFailed as error:
         yield Finding("settings", error.message, is_wrong=True)
         return
-    yield _found("settings", lambda: _policy(settings))
+    yield _found("settings", lambda: _settings(settings))
+    yield _found("disk", lambda: _disk(settings, data, model))
     is_running = _answers(gateway)
     if is_running:
         yield _found("gateway", lambda: _gateway(gateway))
@@ -120,25 +119,18 @@ def _torch() -> str:
     return version
 
 
-def _disk(data: Path) -> str:
-    place = data.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < preflight.DATA_BYTES:
-        needed = f"needs {preflight.DATA_BYTES / 1e9:.1f}"
-        raise StartFailed(
-            f"{data} has {free / 1e9:.1f} GB free and {needed}: make room, or name another with"
-            " --data"
-        )
-    return f"{free / 1e9:,.0f} GB free"
+def _settings(settings: Settings) -> str:
+    policy_of(settings)
+    if lines := strangers():
+        raise Note("; ".join(lines))
+    return "well formed" + (", the policy file too" if settings.policy else "")
 
 
-def _policy(settings: Settings) -> str:
-    if settings.policy is None:
-        return "well formed"
-    read_policy(settings.policy)
-    return "well formed, the policy file too"
+def _disk(settings: Settings, data: Path, model: Path | None) -> str:
+    serves_pocket = model is None and "engine_url" not in settings.model_fields_set
+    needed = preflight.data_bytes(data, serves_pocket=serves_pocket)
+    free = preflight.check_room(data, needed)
+    return f"{free / 1e9:,.0f} GB free, {needed / 1e9:.1f} needed"
 
 
 def _answers(gateway: Gateway) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, Optional, TypeVar
@@ -15,11 +16,14 @@ from rich.table import Table
 
 from app.access.key_schemas import KeyBody, KeyMade, KeyOut
 from app.access.keys import ApiKey, KeyStore, Role, make_key
-from app.errors import from_validation
 from app.serve.whereabouts import DATA, redis_url
 from app.settings import Settings, read_settings
 from model.console import console, errors, reported
 from model.errors import InvalidRequest, StoreUnavailable, UnknownKey
+from model.validation import first_wrong
+
+# A store that does not answer is told in our own line, not in one for a log.
+logging.getLogger("personadual.store").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
 ANSWER_S = 5.0
@@ -29,6 +33,7 @@ app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 Data = Annotated[Path, typer.Option(help="Folder of `personadual serve`, to find its Redis.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 USUAL = (Role.CHAT, Role.PERSONAS)
+_OPTIONS = {"name": "NAME", "roles": "--role"}
 
 
 @app.command()
@@ -40,7 +45,7 @@ def create(
     ] = None,
     role: Annotated[
         Optional[list[Role]],  # noqa: UP045
-        typer.Option(help="What it may do; may be repeated. [default: chat, personas]"),
+        typer.Option(help="What it may do; may be repeated.", show_default=", ".join(USUAL)),
     ] = None,
     mode: Annotated[
         Optional[str],  # noqa: UP045
@@ -57,11 +62,17 @@ def create(
     fixed: Annotated[
         bool, typer.Option("--fixed", help="Let no request change mode, threshold or isolation.")
     ] = False,
-    requests_per_minute: Annotated[Optional[int], typer.Option()] = None,  # noqa: UP045
-    tokens_per_minute: Annotated[Optional[int], typer.Option()] = None,  # noqa: UP045
+    requests_per_minute: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Most requests in a minute; without it there is no limit."),
+    ] = None,
+    tokens_per_minute: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Most tokens in a minute, prompts and answers; else no limit."),
+    ] = None,
     concurrent: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="Requests at the same time."),
+        typer.Option(help="Most requests at the same time; else no limit."),
     ] = None,
     data: Data = DATA,
     as_json: AsJson = False,
@@ -147,7 +158,14 @@ def _body(**fields: Any) -> KeyBody:
     try:
         return KeyBody.model_validate(fields)
     except ValidationError as error:
-        raise from_validation(error) from error
+        where, said = first_wrong(error)
+        raise InvalidRequest(f"{_option(where)}: {said}") from error
+
+
+def _option(where: tuple[int | str, ...]) -> str:
+    """What a user calls a field of the body."""
+    field = str(where[1] if where[0] in ("dial", "limits") else where[0])
+    return _OPTIONS.get(field) or f"--{field.replace('_', '-')}"
 
 
 def _ask(settings: Settings, data: Path, question: Callable[[KeyStore], Awaitable[T]]) -> T:

@@ -61,6 +61,11 @@ def _pool(url: str, timeout_s: float) -> _Pool:
         ) from None
 
 
+def check_url(url: str) -> None:
+    """Raises StartFailed: `url` is no URL of a Redis. Nothing is connected."""
+    _pool(url, timeout_s=1.0)
+
+
 class RedisLink:
     """A bounded connection to the Redis at `url`; calls go through `redis`, inside `guarded`.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from model.card import load_card
+from model.checkpoint import require_checkpoint
 from model.errors import StartFailed
 from model.gate import QUALIFIED_NAME
 from model.pocket import build as pocket
@@ -87,13 +88,10 @@ def own_checkpoint(folder: Path) -> Path:
     """A checkpoint of the user's.
 
     Raises:
-        StartFailed: the folder holds none.
+        CheckpointInvalid: the folder holds none.
         CardInvalid: its card is malformed.
     """
-    if not (folder / "config.json").is_file():
-        raise StartFailed(
-            f"{folder} holds no checkpoint (no config.json); --model names the folder of one"
-        )
+    require_checkpoint(folder, "--model names the folder of one")
     load_card(folder)
     return folder.resolve()
 
@@ -112,7 +110,8 @@ def checkpoint(model: Path | None, data: Path) -> Path:
     """The user's checkpoint, else Pocket, which is built where it is not there yet.
 
     Raises:
-        StartFailed: there is none, or the build failed, which has said why itself.
+        CheckpointInvalid: there is none.
+        StartFailed: the build failed, which has said why itself.
         CardInvalid: its card is malformed.
     """
     if model is not None:

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from app.access.policies import policy_of
+from app.redis.link import check_url
 from app.serve.engine import PYTHON
+from app.settings import Settings
 
 DRAIN_S = 10
 HTTP = "app.http.connection:Connection"
@@ -89,6 +92,17 @@ def gateway_command(listen: Listen, folder: Path) -> tuple[list[str], dict[str, 
         "PERSONADUAL_METRICS_DIR": str(shared),
         "PROMETHEUS_MULTIPROC_DIR": str(shared),
     }
+
+
+def check(settings: Settings) -> None:
+    """See that what the settings name can be used: a worker could only die of it.
+
+    Raises:
+        PolicyInvalid: the policy file cannot be read, or a field is unknown or wrong.
+        StartFailed: the Redis URL is none.
+    """
+    policy_of(settings)
+    check_url(settings.redis_url.get_secret_value())
 
 
 def become(listen: Listen, folder: Path) -> NoReturn:

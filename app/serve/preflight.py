@@ -14,7 +14,9 @@ from typing import IO
 from redis import Redis
 from redis.exceptions import RedisError
 
+from app.serve.engine import pocket_folder
 from model.errors import StartFailed
+from model.pocket import build as pocket
 
 ENGINE_MEMORY_BYTES = 3_500_000_000
 DATA_BYTES = 300_000_000
@@ -43,20 +45,40 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def data_bytes(data: Path, *, serves_pocket: bool) -> int:
+    """What the data folder needs; more where Pocket will be built in it."""
+    if serves_pocket and not pocket.is_built(pocket_folder(data)):
+        return pocket.NEEDED_BYTES
+    return DATA_BYTES
+
+
 def check_disk(folder: Path, needed_bytes: int = DATA_BYTES) -> None:
     """Raises StartFailed: too little room, or the folder cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
+        check_room(folder, needed_bytes)
     except OSError as error:
         raise StartFailed(
             f"the data folder {folder} cannot be made ({error.strerror}): name another with --data"
         ) from error
+
+
+def check_room(folder: Path, needed_bytes: int) -> int:
+    """The free bytes where a folder is, or will be.
+
+    Raises:
+        StartFailed: they are too few.
+    """
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
     if free < needed_bytes:
         raise StartFailed(
             f"{folder} has {free / 1e9:.1f} GB free and needs {needed_bytes / 1e9:.1f}: make room,"
             " or name another folder with --data"
         )
+    return free
 
 
 def check_memory(needed_bytes: int = ENGINE_MEMORY_BYTES) -> None:

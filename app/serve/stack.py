@@ -14,7 +14,7 @@ from types import FrameType
 
 from redis import Redis
 
-from app.access.policies import read_policy
+from app.access.policies import policy_of
 from app.serve import preflight, probes
 from app.serve.child import STOP_S, Child
 from app.serve.door import check_door
@@ -88,13 +88,16 @@ class Stack:
             StartFailed: it cannot be done here; the message says what to do.
         """
         wish, chosen = self._wish, self._settings.model_fields_set
-        if self._settings.policy is not None:
-            read_policy(self._settings.policy)
+        needs_engine = "engine_url" not in chosen
+        serves_pocket = needs_engine and wish.model is None
+        policy_of(self._settings)
         preflight.check_port(wish.host, wish.port)
         preflight.check_disk(wish.data)
+        preflight.check_room(
+            wish.data, preflight.data_bytes(wish.data, serves_pocket=serves_pocket)
+        )
         self._lock = self._held.enter_context(preflight.lock_data(wish.data))
         redis_url = None
-        needs_engine = "engine_url" not in chosen
         if needs_engine:
             package = engine_package()
             preflight.check_memory()

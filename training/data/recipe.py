@@ -113,7 +113,7 @@ class Teacher(_Part):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be an http or https address")
         if parts.username or parts.password:
-            raise ValueError("must hold no credentials; name the key's variable in api_key_env")
+            raise ValueError("must hold no credentials; name the key by api_key_env or --api-key")
         return url
 
 

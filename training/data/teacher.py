@@ -19,6 +19,7 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
 from model.errors import PersonaDualError
+from training.address import api_base
 from training.attempts import limit_s
 from training.data.journal import Entry, Journal
 from training.data.prompts import Unusable, Wish
@@ -33,15 +34,25 @@ _FAILURES: tuple[tuple[type[openai.APIError], str], ...] = (
     (openai.InternalServerError, "server error"),
     (openai.APIError, _REFUSED),
 )
-_ADVICE = "see model, max_tokens, temperature and extra of the recipe; "
-_SEE_RECIPE = "see url, model and api_key_env of the recipe"
 _USELESS = {
-    401: _SEE_RECIPE,
+    401: None,
     402: "there is no balance for this key; top it up and call again, which goes on from here",
-    403: _SEE_RECIPE,
-    404: _SEE_RECIPE,
+    403: None,
+    404: None,
 }
-"""Statuses that every further request would get too, and what to do about them."""
+"""Statuses that every further request would get too, and what to do about them where that is not
+to see what was `Named`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Where a user has named what the teacher is, and how it is asked; by default in a recipe."""
+
+    teacher: str = "url, model and api_key_env of the recipe"
+    request: str = "model, max_tokens, temperature and extra of the recipe"
+
+
+IN_A_RECIPE = Named()
 
 
 class TeacherFailed(PersonaDualError):
@@ -77,12 +88,15 @@ class Teacher:
     all. An error may be the end of an outage: what led to it is asked for again.
     """
 
-    def __init__(self, settings: Settings, api_key: str, journal: Journal) -> None:
+    def __init__(
+        self, settings: Settings, api_key: str, journal: Journal, named: Named = IN_A_RECIPE
+    ) -> None:
         self.meter = Meter()
         self._settings = settings
+        self._named = named
         self._journal = journal
         self._client = AsyncOpenAI(
-            base_url=settings.url,
+            base_url=api_base(settings.url),
             api_key=api_key,
             max_retries=settings.retries,
             timeout=settings.timeout_s,
@@ -152,9 +166,9 @@ class Teacher:
             if len(self._failed) >= self._settings.give_up_after:
                 count = len(self._failed)
                 self._failed.clear()
+                see = f"see {self._named.request}; " if entry.failure == _REFUSED else ""
                 raise TeacherFailed(
-                    f"the teacher failed {count} times in a row ({entry.failure});"
-                    f" {_ADVICE if entry.failure == _REFUSED else ''}"
+                    f"the teacher failed {count} times in a row ({entry.failure}); {see}"
                     "its replies so far are in the journal, and a further call goes on from them"
                 )
             return
@@ -178,7 +192,7 @@ class Teacher:
                 # What the server says is left out: it may repeat the key.
                 raise TeacherFailed(
                     f"{self._settings.url} answered {status} to model {self._settings.model}:"
-                    f" {_USELESS[status]}"
+                    f" {_USELESS[status] or f'see {self._named.teacher}'}"
                 ) from None
             failure = next(said for kind, said in _FAILURES if isinstance(error, kind))
             return Entry(key, failure=failure)

@@ -29,6 +29,24 @@ TEMPERATURE = 0.6
 """Of several seeds; one seed is asked at 0."""
 Choice = TypeVar("Choice", bound=StrEnum)
 
+Conditions = Annotated[
+    str, typer.Option(help="Comma-separated, of: none, aligned, unaligned, injected.")
+]
+Isolations = Annotated[str, typer.Option(help="Comma-separated, of: shared, strict.")]
+MaxTokens = Annotated[
+    int,
+    typer.Option(
+        min=1, help="Longest answer, reasoning included: 1024 or so for a model that thinks."
+    ),
+]
+Out = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads it at run time
+    typer.Option(
+        help="Folder for answers and report; a run that was ended goes on there.",
+        show_default=f"{FOLDER}/MODEL-SUITE",
+    ),
+]
+
 
 @evaluate_app.callback(invoke_without_command=True)
 def evaluate(
@@ -36,17 +54,15 @@ def evaluate(
     url: Annotated[str, typer.Option(help="The endpoint, like http://127.0.0.1:8080.")] = "",
     model: Annotated[str, typer.Option(help="The model's name there.")] = "",
     suite: Annotated[str, typer.Option(help="`pocket`, or a JSONL file of items.")] = "",
-    conditions: Annotated[
-        str, typer.Option(help="Of none, aligned, unaligned, injected.")
-    ] = "none,aligned,unaligned",
+    conditions: Conditions = "none,aligned,unaligned",
     forced: Annotated[bool, typer.Option("--forced", help="Also force each mode.")] = False,
-    isolation: Annotated[str, typer.Option(help="Of shared, strict.")] = "shared",
+    isolation: Isolations = "shared",
     seeds: Annotated[int, typer.Option(min=1, help="Answers per question.")] = 1,
     temperature: Annotated[
         Optional[float],  # noqa: UP045 - typer reads it at run time
         typer.Option(min=0, max=2, help="0 with one seed, else 0.6."),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 128,
+    max_tokens: MaxTokens = 128,
     limit: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="So many items, taken evenly from the suite."),
@@ -60,10 +76,7 @@ def evaluate(
     api_key: Annotated[
         str, typer.Option(envvar="OPENAI_API_KEY", show_envvar=True, help="Key of the endpoint.")
     ] = "none",
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder for answers and report; a run that was ended goes on there."),
-    ] = None,
+    out: Out = None,
 ) -> None:
     """Ask each item under each condition and write report.html and report.json."""
     if context.invoked_subcommand is not None:

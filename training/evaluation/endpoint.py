@@ -20,6 +20,7 @@ from model.errors import PersonaDualError
 from model.mode import Mode
 from model.prompt import render
 from model.reply import parse_reply
+from training.address import api_base
 from training.attempts import limit_s
 from training.evaluation.answers import Answer
 from training.evaluation.conditions import Shown, false_claim, makes_sense, persona_text
@@ -52,11 +53,10 @@ class Endpoint:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise EndpointUnusable(f"{url} is no URL; give one like http://127.0.0.1:8080")
-        base = url.rstrip("/") if parts.path.strip("/") else f"{url.rstrip('/')}/v1"
         self.model = model
         self.has_modes = False
         self._client = AsyncOpenAI(
-            base_url=base, api_key=api_key, timeout=timeout_s, max_retries=retries
+            base_url=api_base(url), api_key=api_key, timeout=timeout_s, max_retries=retries
         )
         self._limit_s = limit_s(timeout_s, retries)
 

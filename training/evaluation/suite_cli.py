@@ -51,7 +51,8 @@ def suite(
         typer.Option(help="Unaligned ones: PersonaHub's, named like --from; `own`: the set's."),
     ] = PERSONA_HUB,
     teacher: Annotated[
-        str, typer.Option(help="Endpoint of a model that writes aligned personas.")
+        str,
+        typer.Option(help="Writes aligned personas: an endpoint, like http://127.0.0.1:8080."),
     ] = "",
     teacher_model: Annotated[str, typer.Option(help="Its name there.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests at once.")] = 16,
@@ -139,11 +140,13 @@ async def _write_aligned(
 ) -> list[Item]:
     from training.data.journal import Journal
     from training.data.progress import Board
+    from training.data.teacher import Named
     from training.data.teacher import Teacher as Asked
     from training.evaluation.suite_build import with_aligned
 
+    named = Named("--teacher, --teacher-model and --api-key", "--teacher-model")
     with Journal(out.with_suffix(".journal.jsonl")) as journal:
-        async with Asked(settings, api_key, journal) as teacher:
+        async with Asked(settings, api_key, journal, named) as teacher:
             with Board(console, settings, teacher.meter) as board:
                 return await with_aligned(items, teacher, ledger, board, name)
 

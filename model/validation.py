@@ -1,0 +1,14 @@
+"""Validation: the first of what pydantic finds wrong, where and what; never the value itself."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+_OWN_WORDS = "Value error, "
+"""Pydantic's, before what our own checks say."""
+
+
+def first_wrong(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
+    """Where the first wrong value stands, and what is wrong with it."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return first["loc"], first["msg"].removeprefix(_OWN_WORDS)
