@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from model.card import FILE_NAME, load_card, save_card
+from model.checkpoint import require_checkpoint
 from model.errors import CheckpointInvalid
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -33,8 +34,7 @@ def export(
         CardInvalid: the card is malformed.
     """
     base = base or _base_of(adapter)
-    if not (base / "config.json").is_file():
-        raise CheckpointInvalid(f"{base} holds no checkpoint; name the adapter's base by --base")
+    require_checkpoint(base, "name the adapter's base by --base")
     card, _warning = load_card(adapter if (adapter / FILE_NAME).is_file() else base)
     refuse_foreign(folder)
     # Heavy imports stay here: `personadual --help` must not wait for torch.
