@@ -9,8 +9,8 @@ from training.attempts import MAX_BACK_OFF_S, limit_s
 
 
 def test_three_attempts_and_the_waits_between_them() -> None:
-    assert limit_s(10, 0) == 10
-    assert limit_s(10, 2) == 10 + 120 + 10 + 120 + 10
+    assert limit_s(10, 0) == 20
+    assert limit_s(10, 2) == 20 + 120 + 20 + 120 + 20
 
 
 def test_the_client_waits_no_longer() -> None:

@@ -70,7 +70,7 @@ def test_failures_count_as_wrong_and_are_shown(tmp_path: Path) -> None:
 
     with bench(tmp_path, facts(8)) as found:
         begun = time.monotonic()
-        said = found.call("--timeout", "0.3", behave=fails)
+        said = found.call("--timeout", "1", behave=fails)
         assert time.monotonic() - begun < 15
         assert found.report["failures"] == {
             "status 500": 6,
@@ -87,9 +87,9 @@ def test_failures_count_as_wrong_and_are_shown(tmp_path: Path) -> None:
         for measure, value in (("valid_format", 0.25), ("agreement", 0.25), ("failed", 0.75)):
             assert found.value(measure, AUTO, "all") == value
         # What failed is not asked again, unless it is asked for.
-        found.call("--timeout", "0.3", behave=right)
+        found.call("--timeout", "1", behave=right)
         assert not found.served.seen
-        found.call("--timeout", "0.3", "--retry-failed", behave=right)
+        found.call("--timeout", "1", "--retry-failed", behave=right)
         assert len(found.served.seen) == 18
         assert found.report["failures"] == {}
         assert found.value("accuracy", AUTO, "none", "exact") == 1.0

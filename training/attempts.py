@@ -8,5 +8,6 @@ MAX_BACK_OFF_S = 120.0
 
 
 def limit_s(timeout_s: float, retries: int) -> float:
-    """Each attempt in its whole time, and between two the longest wait."""
-    return timeout_s + retries * (timeout_s + MAX_BACK_OFF_S)
+    """Each attempt may wait for its connection and for its answer, and between two the client."""
+    attempt_s = 2 * timeout_s
+    return attempt_s + retries * (attempt_s + MAX_BACK_OFF_S)
