@@ -149,10 +149,10 @@ class ChoiceReader:
         answer = self._parser.reply.answer
         return answer if self._stops is None else answer[: self._stops.shown]
 
-    @property
-    def stopped_by(self) -> str | None:
-        """The stop text that ended the answer, where one did that the engine was not told."""
-        return None if self._stops is None else self._stops.found
+    def tell_stop(self, choice: wire.WholeChoice[Any] | wire.ChunkChoice[Any]) -> None:
+        """Say at its end that a stop text ended the answer, of which the engine was not told."""
+        if self._stops is not None and self._stops.found and choice.finish_reason in ENDS:
+            choice.finish_reason, choice.stop_reason = "stop", self._stops.found
 
     @property
     def has_reasoning(self) -> bool:
@@ -268,8 +268,7 @@ def _read_choice(
     for key in reasoning_keys(plan, field):
         message[key] = reasoning or None
     choice.token_ids = choice.token_ids[reader.tag_tokens :] if choice.token_ids else UNSET
-    if reader.stopped_by is not None and choice.finish_reason in ENDS:
-        choice.finish_reason, choice.stop_reason = "stop", reader.stopped_by
+    reader.tell_stop(choice)
     choice.logprobs = None
     if plan.request.logprobs:
         choice.logprobs = shown_logprobs(reader.visible(text, entries, is_last=True), plan)

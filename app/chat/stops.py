@@ -35,7 +35,13 @@ def read_stops(value: object) -> tuple[str, ...]:
 
 def before_stop(answer: str, texts: Sequence[str]) -> str:
     """A whole answer up to its first stop text."""
-    return answer[: min((at for text in texts if (at := answer.find(text)) >= 0), default=None)]
+    return answer[: _first(answer, texts)[0]]
+
+
+def _first(text: str, stops: Sequence[str]) -> tuple[int | None, str | None]:
+    """Where a stop text begins, and which: of several the one that is whole first, as streamed."""
+    places = [(at + len(stop), at, stop) for stop in stops if (at := text.find(stop)) >= 0]
+    return min(places)[1:] if places else (None, None)
 
 
 class AnswerStops:
@@ -83,13 +89,13 @@ class AnswerStops:
         if self.found is not None:
             return ""
         text = self._held + text
-        places = [(at, stop) for stop in self._texts if (at := text.find(stop)) >= 0]
-        if places:
-            at, self.found = min(places)
-            end = at + len(self.found) if self._shows_it else at
-        else:
+        at, self.found = _first(text, self._texts)
+        if at is None or self.found is None:
             end = len(text) - self._begun(text)
-        self._held = "" if places else text[end:]
+            self._held = text[end:]
+        else:
+            end = at + len(self.found) if self._shows_it else at
+            self._held = ""
         self.shown += end
         return text[:end]
 

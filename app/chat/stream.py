@@ -10,7 +10,6 @@ from msgspec import UNSET
 from app.chat import wire
 from app.chat.plan import Plan
 from app.chat.replies import (
-    ENDS,
     ChoiceReader,
     extension,
     read_decision,
@@ -202,8 +201,7 @@ class StreamReader:
             reader.note_call()
         if choice.finish_reason is not None:
             pieces += reader.finish()
-            if reader.stopped_by is not None and choice.finish_reason in ENDS:
-                choice.finish_reason, choice.stop_reason = "stop", reader.stopped_by
+            reader.tell_stop(choice)
         return pieces
 
     def _fill(self, delta: wire.Delta, pieces: Sequence[Piece]) -> None:

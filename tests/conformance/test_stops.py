@@ -119,7 +119,9 @@ def test_an_empty_text_is_the_engines_to_refuse(gateway: Gateway, script: Script
     assert sent(script)["stop"] == [""]
 
 
-@pytest.mark.parametrize("texts", [["ab"], ["b\n", "\n\n"], ["aab", "ab"], ["</x"], ["x", "aaaa"]])
+@pytest.mark.parametrize(
+    "texts", [["ab"], ["b\n", "\n\n"], ["aab", "ab"], ["</x"], ["x", "aaaa"], ["aab\n", "ab"]]
+)
 def test_any_cut_ends_at_the_same_place(texts: list[str]) -> None:
     answer = "aaab\n\nb</b>a</x>aaaab"
     whole = f"[General_mode]\nWhy.\n\n<answer>{answer}"
