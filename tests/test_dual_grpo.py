@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 
+from model.card import Card
 from model.mode import Mode, TagIds, Tags
 from tests.tiny_grpo import tiny_grpo
+from training.config import DualGrpoConfig
 from training.credit import DualAdvantageConfig
+from training.dual_grpo import arguments
 from training.rollouts import mode_of
+
+CAP = 0.25
 
 
 def test_the_seams_of_trl_are_where_they_were() -> None:
@@ -58,7 +63,9 @@ def tag_ids(tiny: Path) -> TagIds:
     "dual",
     [
         DualAdvantageConfig(),
-        DualAdvantageConfig(prefix_credit="behaviour", prefix_kl="capped", inter_on="prefix"),
+        DualAdvantageConfig(
+            prefix_credit="behaviour", prefix_kl="capped", kl_cap=CAP, inter_on="prefix"
+        ),
         DualAdvantageConfig(variant="plain", prefix_weight=1.0),
     ],
     ids=lambda dual: f"{dual.variant}-{dual.prefix_credit}",
@@ -75,7 +82,14 @@ def test_two_steps(tiny: Path, tag_ids: TagIds, dual: DualAdvantageConfig, tmp_p
     class Watched(DualGRPOTrainer):
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
             output = super()._generate_and_score_completions(inputs)
-            seen.append(output)
+            ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
+            mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
+            width = output["completion_ids"].size(1)
+            with torch.no_grad():
+                for name, model in (("policy", self.model), ("reference", self.ref_model)):
+                    logps, _, _ = self._get_per_token_logps_and_entropies(model, ids, mask, width)
+                    output[name] = logps
+            seen.append(dict(output))
             return output
 
     def reward(completion_ids: list[list[int]], **_columns: Any) -> list[float]:
@@ -115,9 +129,80 @@ def test_two_steps(tiny: Path, tag_ids: TagIds, dual: DualAdvantageConfig, tmp_p
                 assert (tag, rest) == pytest.approx((sign * 2.0, sign * 1.0))
             else:
                 assert rest == 0.0, "inter stays on the tag, and intra is 0 here"
-                assert 0 < tag * sign <= 4.0
+        if dual.prefix_credit == "behaviour":
+            is_behaviour_and_capped(output, [mode for mode in modes if mode], tag_ids)
+    if dual.prefix_credit == "behaviour":
+        last = seen[-1]
+        assert (last["reference"] - last["policy"]).abs().max() > CAP, "the cap cut nothing"
     history = [entry for entry in trainer.state.log_history if "dual/gap" in entry]
     assert [entry["dual/gap"] for entry in history] == [1.0, 1.0]
+
+
+def is_behaviour_and_capped(output: dict[str, Any], modes: list[Mode], tag_ids: TagIds) -> None:
+    """The tag's advantage is weighted by the policy's own probability of it over a half, and its
+    reference stays within the cap of the policy; what follows the tag keeps its reference."""
+    import torch
+
+    chosen = output["policy"][:, tag_ids.parting].exp()
+    signs = torch.tensor([1.0 if mode is Mode.PERSONALIZED else -1.0 for mode in modes])
+    assert torch.allclose(output["advantages"][:, 0], signs * 2.0 * chosen / 0.5, atol=1e-4)
+    for row, mode in enumerate(modes):
+        names = ("ref_per_token_logps", "reference", "policy")
+        kept, free, own = (output[name][row] for name in names)
+        bounded = free.clamp(own - CAP, own + CAP)
+        length = len(tag_ids[mode])
+        assert torch.allclose(kept[:length], bounded[:length], atol=1e-4)
+        assert torch.equal(kept[length:], free[length:])
+
+
+def test_equal_rewards_leave_the_choice_alone_whatever_the_answers_length(
+    tiny: Path, tag_ids: TagIds, tmp_path: Path
+) -> None:
+    """No gap between the modes, the right general answers short, the right personalised ones long:
+    what the loss says of the tags sums to nothing, in every weight of the model."""
+    import torch
+    from datasets import Dataset
+
+    from training.advantage import dual_advantage, expand_to_tokens
+    from training.dual_trainer import DualGRPOTrainer
+
+    config = DualGrpoConfig(model=tiny, data=tiny, out=tmp_path, prompts=1, use_cpu=True)
+    loss_type = arguments(config, Card())["loss_type"]
+    trainer = DualGRPOTrainer(
+        tag_ids=tag_ids,
+        dual=DualAdvantageConfig(),
+        model=str(tiny),
+        reward_funcs=lambda completions, **_: [0.0] * len(completions),
+        args=tiny_grpo(tmp_path, per_device_train_batch_size=8, loss_type=loss_type),
+        train_dataset=Dataset.from_list([{"prompt": "x"}]),
+    )
+    trainer.beta = 0.0
+    rewards = torch.tensor([1.0, 1, 0, 0, 1, 1, 0, 0])
+    is_personalized = torch.tensor([False] * 4 + [True] * 4)
+    lengths = torch.tensor([12, 12, 40, 40, 30, 30, 40, 40])
+    modes = [Mode.GENERAL] * 4 + [Mode.PERSONALIZED] * 4
+    prefix = torch.tensor([len(tag_ids[mode]) for mode in modes])
+    place = torch.arange(40)
+    tokens = torch.full((8, 40), 5)
+    for row, mode in enumerate(modes):
+        tokens[row, : len(tag_ids[mode])] = torch.tensor(tag_ids[mode])
+    advantage = dual_advantage(rewards, is_personalized, torch.zeros(8, dtype=torch.long))
+    every = expand_to_tokens(advantage, prefix, lengths, 40, DualAdvantageConfig())
+    mask = (place < lengths[:, None]).long()
+    of_tags = torch.where(place < prefix[:, None], every, 0.0)
+    assert of_tags.abs().max() > 0, "nothing is said of the tags: this shows nothing"
+    inputs = {
+        "prompt_ids": torch.full((8, 3), 7),
+        "prompt_mask": torch.ones(8, 3, dtype=torch.long),
+        "completion_ids": tokens * mask,
+        "completion_mask": mask,
+        "advantages": of_tags,
+        "num_items_in_batch": mask.sum(),
+    }
+    trainer.compute_loss(trainer.model, inputs).backward()
+    gradients = [one.grad for one in trainer.model.parameters() if one.grad is not None]
+    assert gradients
+    assert max(one.abs().max().item() for one in gradients) < 1e-6
 
 
 def test_the_tags_probability_is_read_once_per_prompt_and_tag(
@@ -130,7 +215,7 @@ def test_the_tags_probability_is_read_once_per_prompt_and_tag(
 
     from training.dual_trainer import DualGRPOTrainer
 
-    rows: list[int] = []
+    rows: list[tuple[int, int | None]] = []
 
     class Watched(DualGRPOTrainer):
         def _policy_logps(self, output: dict[str, Any], prefix: Any) -> Any:
@@ -149,7 +234,7 @@ def test_the_tags_probability_is_read_once_per_prompt_and_tag(
         def _get_per_token_logps_and_entropies(
             self, model: Any, ids: Any, *a: Any, **k: Any
         ) -> Any:
-            rows.append(len(ids))
+            rows.append((len(ids), k.get("batch_size")))
             return super()._get_per_token_logps_and_entropies(model, ids, *a, **k)
 
     trainer = Watched(
@@ -172,7 +257,7 @@ def test_the_tags_probability_is_read_once_per_prompt_and_tag(
         train_dataset=Dataset.from_list([{"prompt": f"{'Long ' * n}question?"} for n in range(4)]),
     )
     trainer.train()
-    assert min(rows) == 4, "two prompts, two tags"
+    assert min(rows) == (4, 16), "two prompts, two tags; in passes of the batch size"
 
 
 def test_the_order_is_that_of_seed_and_epoch() -> None:

@@ -56,10 +56,25 @@ def test_trls_defaults_that_change_the_algorithm_are_set(config: DualGrpoConfig)
     assert (found.beta, found.temperature, found.max_completion_length) == (0.07, 0.55, 77)
     assert found.scale_rewards == "none"
     assert found.use_bias_correction_kl is False
-    assert found.loss_type == "grpo"
+    assert found.loss_type == "dapo", "the mean over all tokens of a step"
     assert found.num_generations == 8
     assert found.generation_batch_size == 16
     assert found.gradient_accumulation_steps == 4
+
+
+@pytest.mark.parametrize("generation", ["colocate", "server"])
+def test_vllm_keeps_every_row_and_no_room_for_longer_ones(
+    config: DualGrpoConfig, generation: str
+) -> None:
+    """TRL's default drops whole rows with their tags; vLLM's takes memory for the whole context."""
+    from trl import GRPOConfig
+
+    config = config.model_copy(update={"generation": generation, "server_url": "http://engine"})
+    found = GRPOConfig(**arguments(config, Card()))
+    assert found.use_vllm
+    assert found.vllm_importance_sampling_correction
+    assert found.vllm_importance_sampling_mode == "token_truncate"
+    assert found.vllm_max_model_length == (256 + 77 if generation == "colocate" else None)
 
 
 def test_a_right_answer_earns_nine_tenths_and_the_format_one(

@@ -171,7 +171,13 @@ def arguments(config: DualGrpoConfig, card: Card) -> dict[str, Any]:
         generation |= {
             "vllm_mode": "colocate",
             "vllm_gpu_memory_utilization": config.vllm_memory,
+            # Else vLLM keeps room for one sequence of the model's whole context.
+            "vllm_max_model_length": config.longest,
         }
+    if config.generation != "transformers":
+        # The default drops whole rows, their tags with them, the longer the likelier; a tag that
+        # was forced has no log-probability, and so keeps the ratio 1.
+        generation["vllm_importance_sampling_mode"] = "token_truncate"
     return {
         **generation,
         "output_dir": str(config.out / "checkpoints"),
@@ -192,7 +198,10 @@ def arguments(config: DualGrpoConfig, card: Card) -> dict[str, Any]:
         "beta": config.kl,
         "use_bias_correction_kl": False,
         "scale_rewards": "none",
-        "loss_type": "grpo",
+        # The mean over all tokens of a step, as the released code has it. A mean within each row
+        # would weigh a tag by the length of what follows it: the mode whose right answers are
+        # shorter would gain where rewards are equal.
+        "loss_type": "dapo",
         "reward_weights": list(WEIGHTS.values()),
         "bf16": config.bf16,
         "use_cpu": config.use_cpu,

@@ -65,8 +65,9 @@ class DualGRPOTrainer(OrderedGRPOTrainer):
 
     @contextlib.contextmanager
     def _room_for_the_tag(self) -> Iterator[None]:
-        """Sample so many tokens less: with the tag, they would be cut behind the limit."""
-        room = self.max_completion_length - self._tag_ids.shortest
+        """Sample as many tokens less as the longer tag has: a response holds its tag, and no mode
+        has more room than the other."""
+        room = self.max_completion_length - self._tag_ids.longest
         holder, name = (
             (self.vllm_generation, "max_completion_length")
             if self.use_vllm
@@ -107,7 +108,7 @@ class DualGRPOTrainer(OrderedGRPOTrainer):
         prefix = torch.tensor(
             [len(self._tag_ids[mode]) if mode else 0 for mode in modes], device=mask.device
         )
-        policy = self._policy_logps(output, prefix) if self._needs_policy else None
+        policy = self._policy_logps(output, prefix) if self._reads_policy else None
         output["advantages"] = expand_to_tokens(
             Advantage(gathered.total[local], gathered.intra[local], gathered.inter[local]),
             prefix,
@@ -129,8 +130,9 @@ class DualGRPOTrainer(OrderedGRPOTrainer):
         return output
 
     @property
-    def _needs_policy(self) -> bool:
-        return self._dual.prefix_credit == "behaviour" or self._dual.prefix_kl != "same"
+    def _reads_policy(self) -> bool:
+        edits_reference = self.beta != 0.0 and self._dual.prefix_kl != "same"
+        return self._dual.prefix_credit == "behaviour" or edits_reference
 
     def _gathered_rewards(self) -> Tensor:
         assert self._rewards_per_func is not None
@@ -144,18 +146,28 @@ class DualGRPOTrainer(OrderedGRPOTrainer):
 
         `prefix` holds the length of each row's tag, `(B,)`; what stands behind means nothing.
 
-        The rows of a group differ in what follows the tag, which is not looked at: each prompt is
-        read twice, once with each tag, and not once per rollout. One forward pass, whatever the
-        number of rows: under FSDP all processes must do equally many.
+        With vLLM they are known already. Else the rows of a group differ in what follows the tag,
+        which is not looked at: each prompt is read twice, once with each tag, and not once per
+        rollout.
         """
+        known: Tensor | None = output.get("old_per_token_logps")
+        if known is not None:
+            return known
         width, height = self._tag_ids.longest, output["prompt_ids"].size(1)
         is_tag = torch.arange(width, device=prefix.device) < prefix[:, None]
         mask = torch.cat([output["prompt_mask"], is_tag.to(output["prompt_mask"].dtype)], dim=1)
         ids = torch.cat([output["prompt_ids"], output["completion_ids"][:, :width]], dim=1) * mask
         both, place = torch.unique(torch.stack([ids, mask], 1), dim=0, return_inverse=True)
+        # Under FSDP all processes must do equally many forward passes.
+        count = int(self.accelerator.gather(place.new_tensor([len(both)])).max())
+        both = torch.cat([both, both[:1].expand(count - len(both), -1, -1)])
         with torch.no_grad():
             logps, _, _ = self._get_per_token_logps_and_entropies(
-                self.model, both[:, 0], both[:, 1], ids.size(1) - height
+                self.model,
+                both[:, 0],
+                both[:, 1],
+                ids.size(1) - height,
+                batch_size=self.args.per_device_train_batch_size,
             )
         found: Tensor = logps.new_zeros(output["completion_ids"].shape)
         found[:, : logps.size(1)] = logps[place]
