@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from model.card import FILE_NAME, load_card, save_card
-from model.checkpoint import require_checkpoint
+from model.checkpoint import CONFIG, require_checkpoint
 from model.errors import CheckpointInvalid
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -37,6 +37,8 @@ def export(
     require_checkpoint(base, "name the adapter's base by --base")
     card, _warning = load_card(adapter if (adapter / FILE_NAME).is_file() else base)
     refuse_foreign(folder)
+    if folder.resolve() == base.resolve():
+        raise CheckpointInvalid(f"{folder} is the adapter's own base; name another")
     # Heavy imports stay here: `personadual --help` must not wait for torch.
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -60,12 +62,14 @@ def merge(network: Any, adapter: Path) -> Any:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Overwrite a checkpoint, but nothing else.
+    """Overwrite a checkpoint with a card, but nothing else: an adapter has a card, too.
 
     Raises:
         CheckpointInvalid: `folder` has a content that is no checkpoint of ours.
     """
-    if folder.exists() and not (folder / FILE_NAME).is_file() and any(folder.iterdir()):
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not ((folder / FILE_NAME).is_file() and (folder / CONFIG).is_file()):
         raise CheckpointInvalid(f"{folder} is not empty and holds no checkpoint; name another")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from training.begun import ENDED, begin
@@ -15,7 +16,8 @@ from training.config import ConfigInvalid, DualGrpoConfig, SftConfig
 @pytest.fixture
 def config(tmp_path: Path) -> SftConfig:
     (tmp_path / "items.jsonl").write_text("one")
-    return SftConfig(model=tmp_path, data=tmp_path / "items.jsonl", out=tmp_path / "run", epochs=1)
+    data = tmp_path / "items.jsonl"
+    return SftConfig(model=tmp_path, data=data, out=tmp_path / "run", epochs=1, use_cpu=True)
 
 
 def train(out: Path) -> None:
@@ -37,6 +39,7 @@ def test_a_run_goes_on_until_it_has_ended(config: SftConfig) -> None:
     (config.out / ENDED).touch()
     assert begin(config)
     assert begin(changed(config, probe_every=7, save_steps=3)), "it learns the same"
+    assert begin(changed(config, batch_size=2)), "a step has as many rows in smaller passes"
 
 
 def test_more_steps_go_on(config: SftConfig) -> None:
@@ -77,7 +80,9 @@ def test_both_recipes_ask_before_anything_is_loaded(config: SftConfig, tmp_path:
     """There is no model to load here."""
     from training import dual_grpo, sft
 
-    dual = DualGrpoConfig(model=tmp_path, data=config.data, out=tmp_path / "rl", lora_rank=4)
+    dual = DualGrpoConfig(
+        model=tmp_path, data=config.data, out=tmp_path / "rl", lora_rank=4, use_cpu=True
+    )
     for one in (config, dual):
         begin(one)
         train(one.out)
@@ -89,3 +94,12 @@ def test_both_recipes_ask_before_anything_is_loaded(config: SftConfig, tmp_path:
         (out / ENDED).touch()
     assert sft.train(config, Console()) == config.out / "model"
     assert dual_grpo.train(dual, Console()) == dual.out / "adapter"
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_a_run_that_wants_one_is_not_begun(config: SftConfig) -> None:
+    from training import sft
+
+    with pytest.raises(ConfigInvalid, match="no GPU here; set use_cpu = true"):
+        sft.train(changed(config, use_cpu=False), Console())
+    assert not config.out.exists()

@@ -36,6 +36,19 @@ def adapter(tiny: Path, tmp_path: Path) -> Path:
     return folder
 
 
+def test_neither_an_adapter_nor_its_base_is_written_over(
+    adapter: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """Both have a card, as a checkpoint has one."""
+    other = shutil.copytree(adapter, tmp_path / "other")
+    base = shutil.copytree(tiny, tmp_path / "base")
+    for folder, said in ((other, "holds no checkpoint"), (base, "the adapter's own base")):
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with pytest.raises(CheckpointInvalid, match=said):
+            export(adapter, folder, base=base)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_the_checkpoint_is_what_base_and_adapter_are_together(
     adapter: Path, tiny: Path, tmp_path: Path
 ) -> None:

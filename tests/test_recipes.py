@@ -78,6 +78,8 @@ def test_accelerate_reads_its_files(name: str) -> None:
         ("rollouts = 7", "rollouts: .*multiple of 2"),
         ("max_prompt = 100000", "context holds"),
         ('generation = "server"', "server_url"),
+        ('server_url = "http://engine"', 'server_url is for generation = "server"'),
+        ('generation = "transformers"\nvllm_memory = 0.5', 'vllm_memory is for .* "colocate"'),
         ("[dual]\ncredit = 1", "dual.*credit"),
         ('[dual]\nvariant = "mine"', "variant: Input should be .paper"),
         ('adapter = "nowhere"', "adapter: nowhere is not there"),

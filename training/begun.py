@@ -16,7 +16,8 @@ ENDED = "run.md"
 """Written last: what lies beside it is whole."""
 STEPS = frozenset({"max_steps", "epochs"})
 FREE = frozenset(
-    {"out", "save_steps", "probe", "probe_items", "probe_every", "server_url", "vllm_memory"}
+    {"out", "batch_size", "save_steps", "probe", "probe_items", "probe_every"}
+    | {"server_url", "vllm_memory"}
 )
 """Settings that change nothing of what is learnt."""
 
@@ -34,7 +35,8 @@ def begin(config: Config) -> bool:
     path, ended = config.out / BEGUN, config.out / ENDED
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        names = {**before, **now}.keys() - FREE
+        changed = [name for name in names if before.get(name) != now.get(name)]
         has_trained = ended.exists() or last_complete(config.out / "checkpoints") is not None
         if has_trained and (differing := sorted(set(changed) - STEPS)):
             said = ", ".join(

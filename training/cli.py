@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -42,6 +42,7 @@ def dual_grpo(config: ConfigFile) -> None:
     with reported(GOES_ON):
         _quieten()
         read = load_config(config, DualGrpoConfig)
+        _hear_of_vllm(is_used=read.generation != "transformers")
         from training import dual_grpo as recipe
 
         console.print(f"  trained: {recipe.train(read, console)}")
@@ -76,5 +77,10 @@ def _quieten() -> None:
     else:
         console.quiet = True
     errors.quiet = not processes.is_first_here()
-    # TRL asks for a vLLM that it has tried; without rollouts by vLLM that says nothing.
-    warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
+    _hear_of_vllm(is_used=False)
+
+
+def _hear_of_vllm(*, is_used: bool) -> None:
+    """TRL warns of a vLLM that it has not tried: once, and where rollouts are sampled by it."""
+    action: Literal["once", "ignore"] = "once" if is_used else "ignore"
+    warnings.filterwarnings(action, message="TRL currently supports vLLM")

@@ -71,7 +71,8 @@ class SftConfig(Config):
     lora_rank: Annotated[int, Field(ge=1)] | None = None
     """Without one, all weights are trained."""
     only_mode: Mode | None = None
-    """Trains every item in this mode alone: what a model without the choice would be."""
+    """Trains every item in this mode alone: what a model without the choice would be. No rows are
+    paired then."""
 
     @property
     def longest(self) -> int:
@@ -115,6 +116,9 @@ class DualGrpoConfig(Config):
     def _agrees(self) -> Self:
         if self.generation == "server" and not self.server_url:
             raise ValueError('generation = "server" needs server_url, that of `trl vllm-serve`')
+        for name, needed in (("server_url", "server"), ("vllm_memory", "colocate")):
+            if name in self.model_fields_set and self.generation != needed:
+                raise ValueError(f'{name} is for generation = "{needed}"')
         if self.adapter is not None and self.lora_rank is not None:
             raise ValueError("adapter and lora_rank: name one of them")
         return self

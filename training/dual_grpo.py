@@ -19,8 +19,9 @@ from model.mode import TagIds
 from training import cpu, processes
 from training.begun import begin
 from training.cards import base_card
-from training.checkpoints import last_complete, lora, shrink
+from training.checkpoints import base_dtype, last_complete, lora, shrink
 from training.config import ConfigInvalid, DualGrpoConfig
+from training.hardware import require_hardware
 from training.items import load_items, messages, require_personas
 from training.probe import open_probe, read_tag_ids
 from training.report import trained_card, write_run
@@ -102,13 +103,13 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     settings = arguments(config, card)
     is_adapter = config.adapter is not None or config.lora_rank is not None
     folder = config.out / ("adapter" if is_adapter else "model")
+    require_hardware(config)
     if begin(config):
         logger.info("trained already; remove %s to train anew", config.out)
         return folder
     if config.use_cpu:
         cpu.prepare()
     # Heavy imports stay here: `personadual --help` must not wait for torch.
-    import torch
     from datasets import Dataset
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -123,11 +124,10 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(config.model)
     tag_ids = read_tag_ids(tokenizer, card)
     found = rows(config, card, tokenizer)
-    # Weights that are trained stay in float32: in half of it a step of 1e-6 is lost on most.
-    is_half = config.bf16 and is_adapter and not config.use_cpu
-    dtype = torch.bfloat16 if is_half else torch.float32
     network: Any = AutoModelForCausalLM.from_pretrained(
-        config.model, dtype=dtype, **(cpu.EAGER if config.use_cpu else {})
+        config.model,
+        dtype=base_dtype(config, is_adapter=is_adapter),
+        **(cpu.EAGER if config.use_cpu else {}),
     )
     if config.adapter is not None:
         network = PeftModel.from_pretrained(network, config.adapter, is_trainable=True)

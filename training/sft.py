@@ -18,8 +18,9 @@ from model.card import save_card
 from training import cpu, processes
 from training.begun import begin
 from training.cards import base_card
-from training.checkpoints import last_complete, lora, shrink
+from training.checkpoints import base_dtype, last_complete, lora, shrink
 from training.config import ConfigInvalid, SftConfig
+from training.hardware import require_hardware
 from training.items import load_items, require_personas
 from training.probe import open_probe
 from training.report import trained_card, write_run
@@ -84,6 +85,7 @@ def train(config: SftConfig, console: Console) -> Path:
         ConfigInvalid: the folder holds another run, or no row is short enough.
     """
     folder = config.out / ("adapter" if config.lora_rank else "model")
+    require_hardware(config)
     if begin(config):
         logger.info("trained already; remove %s to train anew", config.out)
         return folder
@@ -121,7 +123,10 @@ def train(config: SftConfig, console: Console) -> Path:
         report_to=["tensorboard"],
         seed=config.seed,
         data_seed=config.seed,
-        model_init_kwargs={"dtype": "float32", **(cpu.EAGER if config.use_cpu else {})},
+        model_init_kwargs={
+            "dtype": base_dtype(config, is_adapter=config.lora_rank is not None),
+            **(cpu.EAGER if config.use_cpu else {}),
+        },
     )
     trainer = OrderedSFTTrainer(
         model=str(config.model),
