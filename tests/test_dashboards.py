@@ -25,10 +25,14 @@ import pytest
 from pydantic import SecretStr
 
 from app.main import open_engine, open_store
+from app.metrics import Dependency, Metrics, Route
 from app.serve.preflight import free_port
 from app.settings import Auth, Settings
 from docker.grafana.boards import boards
 from docker.grafana.render import FOLDER, to_json
+from model.decision import Decision, Source
+from model.mode import Mode
+from model.persona import PersonaStatus
 from tests.conftest import Gateway, RedisServer, wait_until
 from tests.fake_engine import FakeEngine
 from tests.http import call, chat, put_persona
@@ -238,6 +242,49 @@ def test_annotations_are_queries_that_prometheus_takes(name: str, prometheus: Pr
     """They mark what happens seldom, so most often they give nothing."""
     for note in BOARDS[name]["annotations"]["list"]:
         prometheus.ask(note["expr"])
+
+
+def at_rest() -> list[dict[str, str]]:
+    """What a gateway and an engine show again and again that were asked once, long ago."""
+    metrics = Metrics()
+    metrics.count_decision(Decision(Mode.GENERAL, Source.MODEL, 0.2), PersonaStatus.ABSENT)
+    metrics.requests(Route.CHAT, "200").inc()
+    for dependency in Dependency:
+        metrics.tell_dependency(dependency, is_up=True)
+    rows = re.findall(r"(?m)^([a-z][^ ]*) (\S+)$", metrics.render().decode() + VLLM)
+    return [{"series": series, "values": f"{value}x80"} for series, value in rows]
+
+
+def not_numbers(queries: list[str], program: Callable[[str], str], folder: Path) -> str:
+    """What promtool says of those that give NaN on an idle service: alone NaN is not itself."""
+    told = [query.replace("$__rate_interval", "1m") for query in queries]
+    case = {
+        "interval": "15s",
+        "input_series": at_rest(),
+        "promql_expr_test": [
+            {"expr": f"({one}) != ({one})", "eval_time": "15m", "exp_samples": []} for one in told
+        ],
+    }
+    rules = str(ROOT / "docker" / "rules" / "recording.yml")
+    written = {"rule_files": [rules], "evaluation_interval": "15s", "tests": [case]}
+    (folder / "idle.yml").write_text(json.dumps(written))
+    command = [program("promtool"), "test", "rules", folder / "idle.yml"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+@by_name
+def test_no_panel_shows_what_is_no_number(
+    shown: Shown, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    """On an idle service: Grafana draws NaN, and says "none yet" only where nothing came."""
+    assert not_numbers(shown.queries, program, tmp_path) == ""
+
+
+def test_no_rule_records_what_is_no_number(program: Callable[[str], str], tmp_path: Path) -> None:
+    from tests.test_rules import RECORDS
+
+    assert not_numbers(list(RECORDS), program, tmp_path) == ""
 
 
 def test_every_metric_of_the_gateway_is_on_a_board_or_in_an_alert() -> None:
