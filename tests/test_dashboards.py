@@ -255,36 +255,62 @@ def at_rest() -> list[dict[str, str]]:
     return [{"series": series, "values": f"{value}x80"} for series, value in rows]
 
 
-def not_numbers(queries: list[str], program: Callable[[str], str], folder: Path) -> str:
-    """What promtool says of those that give NaN on an idle service: alone NaN is not itself."""
+def check(case: dict[str, Any], program: Callable[[str], str], folder: Path) -> str:
+    """What promtool says of a case that does not hold; the scrapes are those of Compose."""
+    rules = str(ROOT / "docker" / "rules" / "recording.yml")
+    tests = [{"interval": "15s", **case}]
+    written = {"rule_files": [rules], "evaluation_interval": "15s", "tests": tests}
+    (folder / "case.yml").write_text(json.dumps(written))
+    command = [program("promtool"), "test", "rules", folder / "case.yml"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def gives_only_numbers(queries: list[str]) -> dict[str, Any]:
+    """On an idle service. NaN alone is not itself."""
     told = [query.replace("$__rate_interval", "1m") for query in queries]
-    case = {
-        "interval": "15s",
+    return {
         "input_series": at_rest(),
         "promql_expr_test": [
             {"expr": f"({one}) != ({one})", "eval_time": "15m", "exp_samples": []} for one in told
         ],
     }
-    rules = str(ROOT / "docker" / "rules" / "recording.yml")
-    written = {"rule_files": [rules], "evaluation_interval": "15s", "tests": [case]}
-    (folder / "idle.yml").write_text(json.dumps(written))
-    command = [program("promtool"), "test", "rules", folder / "idle.yml"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
 @by_name
 def test_no_panel_shows_what_is_no_number(
     shown: Shown, program: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """On an idle service: Grafana draws NaN, and says "none yet" only where nothing came."""
-    assert not_numbers(shown.queries, program, tmp_path) == ""
+    """Grafana draws NaN, and says "none yet" only where nothing came."""
+    assert check(gives_only_numbers(shown.queries), program, tmp_path) == ""
 
 
 def test_no_rule_records_what_is_no_number(program: Callable[[str], str], tmp_path: Path) -> None:
     from tests.test_rules import RECORDS
 
-    assert not_numbers(list(RECORDS), program, tmp_path) == ""
+    assert check(gives_only_numbers(list(RECORDS)), program, tmp_path) == ""
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_policy_is_marked_whenever_it_was_read(
+    name: str, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Grafana asks for marks a minute apart, and four scrapes lie between two of them."""
+    notes = {note["name"]: note["expr"] for note in BOARDS[name]["annotations"]["list"]}
+    metric = "personadual_policy_reloads_total"
+    marked = {
+        "expr": f"count({notes['Policy']})",
+        "eval_time": "6m7s",
+        "exp_samples": [{"labels": "{}", "value": 4}],
+    }
+    case = {
+        "input_series": [
+            {"series": f'{metric}{{outcome="at {turn}"}}', "values": f"0x{turn - 1} 1x60"}
+            for turn in (21, 22, 23, 24)
+        ],
+        "promql_expr_test": [marked],
+    }
+    assert check(case, program, tmp_path) == ""
 
 
 def test_every_metric_of_the_gateway_is_on_a_board_or_in_an_alert() -> None:
