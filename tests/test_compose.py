@@ -15,6 +15,8 @@ import jsonschema
 import pytest
 import yaml
 
+from docker.check.services import compose
+
 ROOT = Path(__file__).parents[1]
 DOCKER = ROOT / "docker"
 BASE = ROOT / "docker-compose.yml"
@@ -87,6 +89,23 @@ def test_every_image_has_a_version_and_an_ordinary_user(name: str, one: dict[str
         assert version.split("-")[0] == VERSION
 
 
+@pytest.mark.parametrize("overlays", [[], ["gpu"], ["scale"], ["public"], ["scale", "public"]])
+def test_what_is_built_is_never_asked_of_a_registry(overlays: list[str]) -> None:
+    """Whoever owns `personadual` there would run code here. And who has an image alone, without
+    a `build`, waits for the one of a service that builds it."""
+    names = [f"docker/{name}.yml" for name in overlays]
+    values = dict.fromkeys(re.findall(r"\$\{(\w+):\?", "".join(p.read_text() for p in FILES)), "x")
+    merged = compose("docker-compose.yml", *names, values=values)
+    built = {one["image"] for one in merged.values() if "build" in one}
+    assert built
+    for name, one in merged.items():
+        if "build" in one:
+            assert one.get("pull_policy") == "build", name
+        elif one["image"].startswith("personadual/"):
+            assert one["image"] in built, name
+            assert one.get("pull_policy") == "never", name
+
+
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 def test_no_image_runs_as_root_and_each_says_how_it_is(path: Path) -> None:
     """In every final stage; a training is watched by its end, not by its health."""
@@ -155,6 +174,14 @@ def test_redis_may_write_its_log_anew() -> None:
     data = int(redis["command"][redis["command"].index("--maxmemory") + 1].removesuffix("mb"))
     limit = int(redis["deploy"]["resources"]["limits"]["memory"].removesuffix("m"))
     assert limit >= 2 * data
+
+
+def test_grafana_keeps_its_data_source() -> None:
+    """Which is a process of its own: there is room for it, and nothing unloads it for an update
+    that fails on the read-only root (grafana#132528)."""
+    grafana = load(BASE)["services"]["grafana"]
+    assert grafana["deploy"]["resources"]["limits"] == {"cpus": "1", "memory": "1g", "pids": 512}
+    assert grafana["environment"]["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
 
 
 def test_who_needs_whom_waits_for_its_health() -> None:

@@ -25,10 +25,14 @@ import pytest
 from pydantic import SecretStr
 
 from app.main import open_engine, open_store
+from app.metrics import Dependency, Metrics, Route
 from app.serve.preflight import free_port
 from app.settings import Auth, Settings
 from docker.grafana.boards import boards
 from docker.grafana.render import FOLDER, to_json
+from model.decision import Decision, Source
+from model.mode import Mode
+from model.persona import PersonaStatus
 from tests.conftest import Gateway, RedisServer, wait_until
 from tests.fake_engine import FakeEngine
 from tests.http import call, chat, put_persona
@@ -238,6 +242,75 @@ def test_annotations_are_queries_that_prometheus_takes(name: str, prometheus: Pr
     """They mark what happens seldom, so most often they give nothing."""
     for note in BOARDS[name]["annotations"]["list"]:
         prometheus.ask(note["expr"])
+
+
+def at_rest() -> list[dict[str, str]]:
+    """What a gateway and an engine show again and again that were asked once, long ago."""
+    metrics = Metrics()
+    metrics.count_decision(Decision(Mode.GENERAL, Source.MODEL, 0.2), PersonaStatus.ABSENT)
+    metrics.requests(Route.CHAT, "200").inc()
+    for dependency in Dependency:
+        metrics.tell_dependency(dependency, is_up=True)
+    rows = re.findall(r"(?m)^([a-z][^ ]*) (\S+)$", metrics.render().decode() + VLLM)
+    return [{"series": series, "values": f"{value}x80"} for series, value in rows]
+
+
+def check(case: dict[str, Any], program: Callable[[str], str], folder: Path) -> str:
+    """What promtool says of a case that does not hold; the scrapes are those of Compose."""
+    rules = str(ROOT / "docker" / "rules" / "recording.yml")
+    tests = [{"interval": "15s", **case}]
+    written = {"rule_files": [rules], "evaluation_interval": "15s", "tests": tests}
+    (folder / "case.yml").write_text(json.dumps(written))
+    command = [program("promtool"), "test", "rules", folder / "case.yml"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def gives_only_numbers(queries: list[str]) -> dict[str, Any]:
+    """On an idle service. NaN alone is not itself."""
+    told = [query.replace("$__rate_interval", "1m") for query in queries]
+    return {
+        "input_series": at_rest(),
+        "promql_expr_test": [
+            {"expr": f"({one}) != ({one})", "eval_time": "15m", "exp_samples": []} for one in told
+        ],
+    }
+
+
+@by_name
+def test_no_panel_shows_what_is_no_number(
+    shown: Shown, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Grafana draws NaN, and says "none yet" only where nothing came."""
+    assert check(gives_only_numbers(shown.queries), program, tmp_path) == ""
+
+
+def test_no_rule_records_what_is_no_number(program: Callable[[str], str], tmp_path: Path) -> None:
+    from tests.test_rules import RECORDS
+
+    assert check(gives_only_numbers(list(RECORDS)), program, tmp_path) == ""
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_policy_is_marked_whenever_it_was_read(
+    name: str, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Grafana asks for marks a minute apart, and four scrapes lie between two of them."""
+    notes = {note["name"]: note["expr"] for note in BOARDS[name]["annotations"]["list"]}
+    metric = "personadual_policy_reloads_total"
+    marked = {
+        "expr": f"count({notes['Policy']})",
+        "eval_time": "6m7s",
+        "exp_samples": [{"labels": "{}", "value": 4}],
+    }
+    case = {
+        "input_series": [
+            {"series": f'{metric}{{outcome="at {turn}"}}', "values": f"0x{turn - 1} 1x60"}
+            for turn in (21, 22, 23, 24)
+        ],
+        "promql_expr_test": [marked],
+    }
+    assert check(case, program, tmp_path) == ""
 
 
 def test_every_metric_of_the_gateway_is_on_a_board_or_in_an_alert() -> None:

@@ -46,7 +46,7 @@ def _board(title: str, description: str, rows: Panels) -> Dashboard:
             _note(
                 "Policy",
                 "blue",
-                "sum by (outcome) (increase(personadual_policy_reloads_total[1m])) > 0",
+                "sum by (outcome) (increase(personadual_policy_reloads_total[90s])) > 0",
             )
         )
         .annotation(_note("Alerts", "red", 'ALERTS{alertstate="firing"}'))

@@ -125,7 +125,7 @@ ROWS: Panels = {
             SHARE,
             Series(
                 "sum(rate(vllm:prefix_cache_hits_total[$__rate_interval]))"
-                " / sum(rate(vllm:prefix_cache_queries_total[$__rate_interval]))",
+                " / (sum(rate(vllm:prefix_cache_queries_total[$__rate_interval])) > 0)",
                 "hits",
             ),
             width=THIRD,

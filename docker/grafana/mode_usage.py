@@ -14,6 +14,7 @@ from docker.grafana.panels import (
     graph,
     heat,
     number,
+    quantiles,
     rate_by,
 )
 
@@ -24,7 +25,8 @@ ROWS: Panels = {
     "Now": [
         number(
             "Personalised share",
-            "Of the model's own choices in the last 15 minutes. Forced modes do not count.",
+            "Of the model's own choices in the last 15 minutes, at its card's threshold or another."
+            " Forced modes do not count.",
             SHARE,
             Series("personadual:personalized_share:15m", "personalised"),
         ),
@@ -38,7 +40,7 @@ ROWS: Panels = {
             "Replies without a tag",
             "In ten minutes. Any means that the engine runs without the gate.",
             COUNT,
-            Series("sum(increase(personadual_untagged_replies_total[10m]))", "untagged"),
+            Series("round(sum(increase(personadual_untagged_replies_total[10m])))", "untagged"),
             limits=ANY_IS_BAD,
         ),
         number(
@@ -56,7 +58,7 @@ ROWS: Panels = {
             SHARE,
             Series(
                 f"sum by (mode) (rate({DECISIONS}[$__rate_interval]))"
-                f" / on () group_left () sum(rate({DECISIONS}[$__rate_interval]))",
+                f" / on () group_left () (sum(rate({DECISIONS}[$__rate_interval])) > 0)",
                 "{{mode}}",
             ),
             is_stacked=True,
@@ -65,11 +67,7 @@ ROWS: Panels = {
             "Probability of personalised mode",
             "Calibrated, as the gate compared it with the threshold.",
             SHARE,
-            Series(
-                "histogram_quantile(0.5, "
-                + "sum by (le) (rate(personadual_mode_probability_bucket[$__rate_interval])))",
-                "median",
-            ),
+            *quantiles("personadual_mode_probability", at=(0.5,)),
         ),
         heat(
             "Probabilities",

@@ -60,7 +60,7 @@ class Limits:
 
 NONE = Limits()
 """For figures of which none is better than another."""
-ANY_IS_BAD = Limits(bad=0.001)
+ANY_IS_DOUBTFUL, ANY_IS_BAD = Limits(doubtful=0.001), Limits(bad=0.001)
 FIRST_TEXT = Limits(2, 5)
 """Seconds."""
 
@@ -124,7 +124,8 @@ def graph(
 def number(
     title: str, description: str, unit: str, series: Series, *, limits: Limits = NONE
 ) -> stat.Panel:
-    """One figure as it is now, coloured by its limits, with its recent course behind it."""
+    """One figure as it is now, coloured by its limits, with its recent course behind it. Where it
+    is none now, as a share of no requests, it is the last that there was."""
     return (
         stat.Panel()
         .title(title)
@@ -174,10 +175,13 @@ def heat(
 def quantiles(
     metric: str, by: str = "", *, at: tuple[float, ...] = (0.5, 0.95, 0.99)
 ) -> list[Series]:
-    """Quantiles of a histogram; `by` is a label that is kept apart."""
+    """Quantiles of a histogram; `by` is a label that is kept apart.
+
+    Of no observations they are NaN, which the comparison leaves out: a gap, and no part of a mean.
+    """
     labels, legend = (f"le, {by}", f" {{{{{by}}}}}") if by else ("le", "")
     rate = f"sum by ({labels}) (rate({metric}_bucket[$__rate_interval]))"
-    return [Series(f"histogram_quantile({q}, {rate})", f"p{q * 100:g}{legend}") for q in at]
+    return [Series(f"histogram_quantile({q}, {rate}) >= 0", f"p{q * 100:g}{legend}") for q in at]
 
 
 def rate_by(metric: str, by: str, selector: str = "") -> Series:

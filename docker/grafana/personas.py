@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from docker.grafana.panels import (
-    ANY_IS_BAD,
+    ANY_IS_DOUBTFUL,
     COUNT,
     RATE,
     SECONDS,
@@ -21,7 +21,7 @@ from docker.grafana.panels import (
 LOOKUPS = "personadual_persona_lookups_total"
 HIT_RATE = Series(
     f'sum(rate({LOOKUPS}{{outcome="cached"}}[$__rate_interval]))'
-    f" / sum(rate({LOOKUPS}[$__rate_interval]))",
+    f" / (sum(rate({LOOKUPS}[$__rate_interval])) > 0)",
     "cached",
 )
 
@@ -43,8 +43,8 @@ ROWS: Panels = {
             "Unavailable",
             "Lookups in ten minutes that the store did not answer.",
             COUNT,
-            Series(f'sum(increase({LOOKUPS}{{outcome="unavailable"}}[10m]))', "unavailable"),
-            limits=ANY_IS_BAD,
+            Series(f'round(sum(increase({LOOKUPS}{{outcome="unavailable"}}[10m])))', "unavailable"),
+            limits=ANY_IS_DOUBTFUL,
         ),
         number(
             "Store",
