@@ -25,6 +25,8 @@ M = TypeVar("M", bound=BaseModel)
 class ConfigInvalid(PersonaDualError):
     """A configuration that cannot be run."""
 
+    code = "config_invalid"
+
 
 class Config(BaseModel, ABC):
     """What every recipe needs; paths count from the folder in which the command is called."""

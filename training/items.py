@@ -31,6 +31,8 @@ _OPTION = re.compile(r"^[ \t]*\(?([A-J])[).:][ \t]+(.*\S)", re.MULTILINE)
 class DataInvalid(PersonaDualError):
     """A data file holds a line that is no item."""
 
+    code = "data_invalid"
+
 
 class Kind(StrEnum):
     """What an item asks for: a fact, something that follows from the persona, or a chat turn."""

@@ -29,6 +29,8 @@ ASKED = "asked.json"
 class RunDiffers(PersonaDualError):
     """A folder holds the answers to other questions."""
 
+    code = "run_differs"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

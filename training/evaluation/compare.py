@@ -29,6 +29,8 @@ DIFFERENCES = frozenset({"interference", "benefit", "injection", "adoption", "re
 class NotComparable(PersonaDualError):
     """Two runs have no item in common, or asked other questions under the same ids."""
 
+    code = "not_comparable"
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:

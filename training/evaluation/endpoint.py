@@ -32,6 +32,8 @@ from training.rewards import MAX_ANSWER_CHARACTERS, MAX_REPLY_CHARACTERS
 class EndpointUnusable(PersonaDualError):
     """An endpoint cannot be asked at all: no connection, no such model, a key that is refused."""
 
+    code = "endpoint_unusable"
+
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
