@@ -48,7 +48,7 @@ def test_a_users_own_suite_needs_little(tmp_path: Path) -> None:
         ({"answers": ["C"]}, "line 2: answers.0: the question has no option C"),
         ({"answers": ["tofu"]}, "line 2: answers.0: an accepted answer is no mcq"),
         ({"answers": []}, "line 2: answers: an item of kind personalized needs one"),
-        ({"match": "fuzzy"}, "line 2: match: must be one of mcq"),
+        ({"match": "fuzzy"}, "line 2: match: Input should be 'mcq'"),
         ({"kind": "quiz"}, "line 2: kind"),
         ({"id": "fact-000"}, "line 2: id fact-000 stands on line 1"),
         ({"personas": {"aligned": "x"}}, "line 2: personas.unaligned"),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -23,7 +23,7 @@ from model.persona import Attribute
 from model.prompt import PromptForm, render
 from model.reading import read_choice
 from model.reply import CLOSE, OPEN
-from training import rewards
+from training.rewards import Match, matches
 
 _OPTION = re.compile(r"^[ \t]*\(?([A-J])[).:][ \t]+(.*\S)", re.MULTILINE)
 
@@ -82,7 +82,7 @@ class Item:
     mode: Annotated[Mode, Field(default_factory=_mode_of)]
     question: str
     answers: list[str]
-    match: str
+    match: Match
     personas: dict[Condition, str]
     traces: Annotated[dict[Mode, Trace], Field(default_factory=dict)]
     attributes: dict[Condition, dict[str, Attribute]] = field(default_factory=dict)
@@ -158,14 +158,11 @@ def load_items(path: Path) -> list[Item]:
 
 def flaw(item: Item) -> str | None:
     """What makes an item that is well formed impossible to judge: the field, and why."""
-    kinds = get_args(rewards.Kind)
-    if item.match not in kinds:
-        return f"match: must be one of {', '.join(kinds)}"
     if not item.answers and item.kind is not Kind.CHAT:
         return f"answers: an item of kind {item.kind} needs one"
     for place, answer in enumerate(item.answers):
         try:
-            rewards.matches("", [answer], cast(rewards.Kind, item.match))
+            matches("", [answer], item.match)
         except ValueError as error:
             return f"answers.{place}: {error}"
         letter = read_choice(answer) if item.match == "mcq" else None

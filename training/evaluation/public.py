@@ -18,7 +18,7 @@ from training.data.recipe import Rows
 from training.data.records import NoText, Record, read
 from training.data.sources import LETTERS, Skip, between, digest, tidy_persona
 from training.items import Condition, Item, Kind, flaw
-from training.rewards import Kind as Match
+from training.rewards import Match
 
 DECISIONS = ("yes", "no", "maybe")
 """Of PubMedQA, as options A to C."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from training.pocket.people import read_toml
 from training.pocket.side import Side
+from training.rewards import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Fact:
     answer: str
     why: str
     wrong: list[str] = field(default_factory=list)
-    match: str = "text"
+    match: Match = "text"
 
 
 @dataclass(frozen=True, slots=True)

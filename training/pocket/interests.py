@@ -13,6 +13,7 @@ from functools import cache
 from training.pocket.people import read_toml
 from training.pocket.side import Side
 from training.pocket.wish import Wish, because, offered, whoever_asks
+from training.rewards import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ def draw(rng: random.Random, side: Side) -> Wish:
     value, *others = rng.sample(values, 3)
     says, answer = rng.choice(group.says).format(x=value), rng.choice(topic.answers)
     question, text = rng.choice(side.words(topic.asks)), answer.format(x=value)
-    accepted, match = ([text], "number") if value.isdigit() else ([value], "mention")
+    match: Match = "number" if value.isdigit() else "mention"
+    accepted = [text if match == "number" else value]
     wish = Wish(
         topic_name, f"{name} {value}", topic.hard, question, says, because(says, text), text,
         accepted, match, topic.usual, whoever_asks(topic.usual),

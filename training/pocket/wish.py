@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from training.rewards import Match
+
 LETTERS = "ABCD"
 
 
@@ -25,7 +27,7 @@ class Wish:
     why: str
     answer: str
     accepted: list[str]
-    match: str
+    match: Match
     usual: str
     whoever: str
 

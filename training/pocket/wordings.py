@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from model.mode import Mode
 from training.items import Condition, Item, Kind
 from training.pocket.people import about, attributes, read_toml, texts
+from training.rewards import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Question:
 
     q: str
     a: list[str]
-    match: str = ""
+    match: Match | None = None
     wrong: str = ""
     says: str = ""
     hard: bool = False
