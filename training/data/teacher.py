@@ -23,7 +23,7 @@ from training.address import api_base
 from training.attempts import limit_s
 from training.data.journal import Entry, Journal
 from training.data.prompts import Unusable, Wish
-from training.data.recipe import Teacher as Settings
+from training.data.recipe import TeacherSettings
 
 T = TypeVar("T")
 _REFUSED = "refused"
@@ -74,7 +74,7 @@ class Meter:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
-    def usd(self, settings: Settings) -> float:
+    def usd(self, settings: TeacherSettings) -> float:
         return (
             self.prompt_tokens * settings.usd_per_million_prompt_tokens
             + self.completion_tokens * settings.usd_per_million_completion_tokens
@@ -89,7 +89,7 @@ class Teacher:
     """
 
     def __init__(
-        self, settings: Settings, api_key: str, journal: Journal, named: Named = IN_A_RECIPE
+        self, settings: TeacherSettings, api_key: str, journal: Journal, named: Named = IN_A_RECIPE
     ) -> None:
         self.meter = Meter()
         self._settings = settings

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from model.console import console, errors, reported
 from training.data.ledger import Ledger
-from training.data.recipe import Rows, Teacher
+from training.data.recipe import Rows, TeacherSettings
 from training.items import Condition, DataInvalid, Item, first_wrong
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _wanted(
 
 
 def _make(
-    wanted: Wanted, people: Rows | None, writer: Teacher | None, api_key: str, out: Path
+    wanted: Wanted, people: Rows | None, writer: TeacherSettings | None, api_key: str, out: Path
 ) -> None:
     from training.data.sources import personas as read_personas
     from training.evaluation.suite_build import draw, with_unaligned, write_note
@@ -132,7 +132,7 @@ def _make(
 
 async def _write_aligned(
     items: Sequence[Item],
-    settings: Teacher,
+    settings: TeacherSettings,
     api_key: str,
     out: Path,
     ledger: Ledger,
@@ -140,13 +140,12 @@ async def _write_aligned(
 ) -> list[Item]:
     from training.data.journal import Journal
     from training.data.progress import Board
-    from training.data.teacher import Named
-    from training.data.teacher import Teacher as Asked
+    from training.data.teacher import Named, Teacher
     from training.evaluation.suite_build import with_aligned
 
     named = Named("--teacher, --teacher-model and --api-key", "--teacher-model")
     with Journal(out.with_suffix(".journal.jsonl")) as journal:
-        async with Asked(settings, api_key, journal, named) as teacher:
+        async with Teacher(settings, api_key, journal, named) as teacher:
             with Board(console, settings, teacher.meter) as board:
                 return await with_aligned(items, teacher, ledger, board, name)
 
@@ -159,9 +158,9 @@ def _rows(source: str, split: str) -> Rows:
     return Rows(datasets=name, subset=subset or None, split=own_split or split)
 
 
-def _teacher(url: str, model: str, concurrency: int) -> Teacher:
+def _teacher(url: str, model: str, concurrency: int) -> TeacherSettings:
     try:
-        return Teacher(url=url, model=model, concurrency=concurrency)
+        return TeacherSettings(url=url, model=model, concurrency=concurrency)
     except ValidationError as error:
         raise typer.BadParameter(first_wrong(error), param_hint="--teacher") from error
 
