@@ -16,13 +16,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from model import validation
 from model.errors import PersonaDualError
 from model.mode import Mode
 from model.persona import Attribute
 from model.prompt import PromptForm, render
 from model.reading import read_choice
 from model.reply import CLOSE, OPEN
+from model.validation import describe
 from training.rewards import Match, matches
 
 _OPTION = re.compile(r"^[ \t]*\(?([A-J])[).:][ \t]+(.*\S)", re.MULTILINE)
@@ -119,12 +119,6 @@ def to_line(item: Item) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
-def first_wrong(error: ValidationError) -> str:
-    """The first wrong field and what is wrong with it; its value is not repeated."""
-    place, said = validation.first_wrong(error)
-    return f"{'.'.join(map(str, place)) or '(the whole)'}: {said}"
-
-
 def load_items(path: Path) -> list[Item]:
     """Read a JSONL file.
 
@@ -144,7 +138,7 @@ def load_items(path: Path) -> list[Item]:
         try:
             item = from_line(line)
         except ValidationError as error:
-            raise DataInvalid(f"{path}, line {number}: {first_wrong(error)}") from error
+            raise DataInvalid(f"{path}, line {number}: {describe(error)}") from error
         if item.id in seen:
             raise DataInvalid(
                 f"{path}, line {number}: id {item.id} stands on line {seen[item.id]} already"

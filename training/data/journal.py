@@ -16,7 +16,8 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from training.items import DataInvalid, first_wrong
+from model.validation import describe
+from training.items import DataInvalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Journal:
             try:
                 entry = _ENTRY.validate_json(line)
             except ValidationError as error:
-                raise DataInvalid(f"{path}, line {number}: {first_wrong(error)}") from error
+                raise DataInvalid(f"{path}, line {number}: {describe(error)}") from error
             if entry.failure is None or not again:
                 entries[entry.key] = entry
         return entries

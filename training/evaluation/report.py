@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from model.validation import describe
 from training.evaluation.answers import Answer, Asked
 from training.evaluation.intervals import Bootstrap, Estimate, SignTest, estimate, sign_test
 from training.evaluation.measures import AUTO_SHARED, Label, Measure, measures
@@ -20,7 +21,7 @@ from training.evaluation.parity import Gap, gaps, parity
 from training.evaluation.reliability import Reliability, reliability
 from training.evaluation.sheet import Sheet
 from training.evaluation.worst import Worst, worst
-from training.items import DataInvalid, Item, Kind, first_wrong
+from training.items import DataInvalid, Item, Kind
 
 BARS = 20
 TESTED = frozenset({"interference", "benefit", "injection", "adoption", "isolation_gain"})
@@ -149,7 +150,7 @@ def load_report(run: Path) -> Report:
     except OSError as error:
         raise DataInvalid(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise DataInvalid(f"{path}: {first_wrong(error)}") from error
+        raise DataInvalid(f"{path}: {describe(error)}") from error
 
 
 def _reading(asked: Asked) -> str:

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from model.console import console, errors, reported
+from model.validation import describe
 from training.data.ledger import Ledger
 from training.data.recipe import Rows, TeacherSettings
-from training.items import Condition, DataInvalid, Item, first_wrong
+from training.items import Condition, DataInvalid, Item
 
 if TYPE_CHECKING:
     from training.evaluation.suite_build import Wanted
@@ -162,7 +163,7 @@ def _teacher(url: str, model: str, concurrency: int) -> TeacherSettings:
     try:
         return TeacherSettings(url=url, model=model, concurrency=concurrency)
     except ValidationError as error:
-        raise typer.BadParameter(first_wrong(error), param_hint="--teacher") from error
+        raise typer.BadParameter(describe(error), param_hint="--teacher") from error
 
 
 def _columns(pairs: Sequence[str]) -> dict[str, str]:
