@@ -130,7 +130,7 @@ def calibrate(model: Path, data: Path, *, count: int, seed: int) -> tuple[Calibr
     fitted = len(first)
     trial = fit(scores[:fitted], flags[:fitted], card.calibration.threshold)
     error = expected_calibration_error(
-        [sigmoid(trial.slope * odds + trial.intercept) for odds in scores[fitted:]], flags[fitted:]
+        [trial.probability(log_odds) for log_odds in scores[fitted:]], flags[fitted:]
     )
     calibration = fit(scores, flags, card.calibration.threshold)
     save_card(dataclasses.replace(card, calibration=calibration), model)
