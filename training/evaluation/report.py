@@ -24,7 +24,6 @@ from training.evaluation.worst import Worst, worst
 from training.items import DataInvalid, Item, Kind
 
 BARS = 20
-TESTED = frozenset({"interference", "benefit", "injection", "adoption", "isolation_gain"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ def rows_of(found: Iterable[Measure], bootstrap: Bootstrap) -> list[Row]:
         value = estimate(measure.terms, bootstrap, is_rate=is_rate)
         if value is None:
             continue
-        test = _test(measure, bootstrap) if measure.label.measure in TESTED else None
+        test = _test(measure, bootstrap) if len(measure.terms) == 2 else None
         rows.append(Row(measure.label, measure.unit, value, test))
     return rows
 
