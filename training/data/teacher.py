@@ -15,15 +15,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import openai
-from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
 from model.errors import PersonaDualError
-from training.address import api_base
-from training.attempts import limit_s
 from training.data.journal import Entry, Journal
 from training.data.prompts import Unusable, Wish
 from training.data.recipe import TeacherSettings
+from training.openai_client import limit_s, open_client
 
 T = TypeVar("T")
 _REFUSED = "refused"
@@ -95,11 +93,8 @@ class Teacher:
         self._settings = settings
         self._named = named
         self._journal = journal
-        self._client = AsyncOpenAI(
-            base_url=api_base(settings.url),
-            api_key=api_key,
-            max_retries=settings.retries,
-            timeout=settings.timeout_s,
+        self._client = open_client(
+            settings.url, api_key=api_key, timeout_s=settings.timeout_s, retries=settings.retries
         )
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._limit_s = limit_s(settings.timeout_s, settings.retries)
