@@ -11,9 +11,8 @@ from typing import Any
 from training.checkpoints import last_complete
 from training.config import Config, ConfigInvalid
 
-BEGUN = "begun.json"
-ENDED = "run.md"
-"""Written last: what lies beside it is whole."""
+BEGUN, LOG, CHECKPOINTS, ENDED = "begun.json", "steps.jsonl", "checkpoints", "run.md"
+"""A run's files. `ENDED` is written last: what lies beside it is whole."""
 STEPS = frozenset({"max_steps", "epochs"})
 FREE = frozenset(
     {"out", "save_steps", "probe", "probe_items", "probe_every", "server_url", "vllm_memory"}
@@ -35,7 +34,7 @@ def begin(config: Config) -> bool:
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        has_trained = ended.exists() or last_complete(config.out / "checkpoints") is not None
+        has_trained = ended.exists() or last_complete(config.out / CHECKPOINTS) is not None
         if has_trained and (differing := sorted(set(changed) - STEPS)):
             said = ", ".join(
                 name.replace("_sha256", ": other content")
@@ -50,7 +49,7 @@ def begin(config: Config) -> bool:
             return True
         ended.unlink(missing_ok=True)
         if changed and not has_trained:
-            (config.out / "steps.jsonl").unlink(missing_ok=True)  # of the other run
+            (config.out / LOG).unlink(missing_ok=True)  # of the other run
     config.out.mkdir(parents=True, exist_ok=True)
     # Whole or not at all; each process of a run writes the same.
     work = path.with_name(f".{BEGUN}.{os.getpid()}")

@@ -17,7 +17,7 @@ from rich.console import Console
 from model.card import Card, save_card
 from model.mode import TagIds
 from training import cpu, processes
-from training.begun import begin
+from training.begun import CHECKPOINTS, begin
 from training.cards import base_card
 from training.checkpoints import last_complete, lora, shrink
 from training.config import ConfigInvalid, DualGrpoConfig
@@ -145,7 +145,7 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
         else OrderedGRPOTrainer(**shared)
     )
     attach(trainer, config.out, console, open_probe(config, tokenizer), config.probe_every)
-    last = last_complete(config.out / "checkpoints")
+    last = last_complete(config.out / CHECKPOINTS)
     trainer.train(resume_from_checkpoint=last and str(last))
     trainer.save_model(str(folder))
     recipe = "DualGRPO" if config.forced_tags else "GRPO"
@@ -174,7 +174,7 @@ def arguments(config: DualGrpoConfig, card: Card) -> dict[str, Any]:
         }
     return {
         **generation,
-        "output_dir": str(config.out / "checkpoints"),
+        "output_dir": str(config.out / CHECKPOINTS),
         "per_device_train_batch_size": config.batch_size,
         "gradient_accumulation_steps": processes.passes(
             a_step, config.batch_size, "prompts x rollouts"

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
+from training.begun import LOG
 from training.probe import Probe
 
 SHOWN = {
@@ -63,7 +64,7 @@ class Teller(TrainerCallback):  # type: ignore[misc]
     """
 
     def __init__(self, folder: Path, console: Console, *, is_first: bool) -> None:
-        self._path = folder / "steps.jsonl"
+        self._path = folder / LOG
         self._console = console
         self._latest: dict[str, float] = {}
         self._told = time.monotonic()

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from model.card import save_card
 from training import cpu, processes
-from training.begun import begin
+from training.begun import CHECKPOINTS, begin
 from training.cards import base_card
 from training.checkpoints import last_complete, lora, shrink
 from training.config import ConfigInvalid, SftConfig
@@ -100,7 +100,7 @@ def train(config: SftConfig, console: Console) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(config.model)
     found = rows(config, tokenizer)
     arguments = SFTConfig(
-        output_dir=str(config.out / "checkpoints"),
+        output_dir=str(config.out / CHECKPOINTS),
         per_device_train_batch_size=config.batch_size,
         gradient_accumulation_steps=processes.passes(config.rows, config.batch_size, "rows"),
         ddp_find_unused_parameters=False,
@@ -131,7 +131,7 @@ def train(config: SftConfig, console: Console) -> Path:
         peft_config=lora(config.lora_rank),
     )
     attach(trainer, config.out, console, open_probe(config, tokenizer), config.probe_every)
-    last = last_complete(config.out / "checkpoints")
+    last = last_complete(config.out / CHECKPOINTS)
     trainer.train(resume_from_checkpoint=last and str(last))
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
