@@ -56,7 +56,7 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-class Teller(TrainerCallback):  # type: ignore[misc]
+class Teller(TrainerCallback):
     """Shows the progress, and keeps what was logged in `steps.jsonl`.
 
     A run that is resumed goes on in the same file; a step that it repeats stands there twice, and
@@ -109,7 +109,7 @@ class Teller(TrainerCallback):  # type: ignore[misc]
         self._bar.stop()
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
+class Watch(TrainerCallback):
     """Reads the probe before the first step and every `every` steps."""
 
     def __init__(self, probe: Probe, every: int, log: Callable[[dict[str, float]], None]) -> None:
