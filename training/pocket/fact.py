@@ -49,5 +49,6 @@ def ask(rng: random.Random, side: Side, way: str, *about: object) -> str:
     return rng.choice(side.words(WORDS.asks[way])).format(*about)
 
 
-def others(rng: random.Random, pool: list[str], answer: str, count: int = 3) -> list[str]:
-    return rng.sample(sorted({text for text in pool if text != answer}), count)
+def others(rng: random.Random, pool: list[str], answer: str) -> list[str]:
+    """Three wrong answers of the pool."""
+    return rng.sample(sorted({text for text in pool if text != answer}), 3)
