@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from training.pocket.people import read_toml
 from training.pocket.side import Side
+from training.pocket.words import read_words
 from training.rewards import Match
 
 
@@ -41,7 +41,7 @@ class Words:
     asks: dict[str, list[str]]
 
 
-WORDS = read_toml(__file__, Words)
+WORDS = read_words(__file__, Words)
 
 
 def ask(rng: random.Random, side: Side, way: str, *about: object) -> str:

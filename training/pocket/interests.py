@@ -10,9 +10,9 @@ import random
 from dataclasses import dataclass
 from functools import cache
 
-from training.pocket.people import read_toml
 from training.pocket.side import Side
 from training.pocket.wish import Wish, because, offered, whoever_asks
+from training.pocket.words import read_words
 from training.rewards import Match
 
 
@@ -43,7 +43,7 @@ class Words:
     interests: dict[str, Interest]
 
 
-WORDS = read_toml(__file__, Words)
+WORDS = read_words(__file__, Words)
 _TOPICS = [(name, topic) for name, group in WORDS.interests.items() for topic in group.topics]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from training.pocket.people import read_toml
 from training.pocket.side import Side
 from training.pocket.wish import Wish, because, offered, whoever_asks
+from training.pocket.words import read_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Words:
     tastes: dict[str, list[Taste]]
 
 
-WORDS = read_toml(__file__, Words)
+WORDS = read_words(__file__, Words)
 
 
 def draw(rng: random.Random, side: Side) -> Wish:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from model.mode import Mode
 from training.items import Condition, Item, Kind
-from training.pocket.people import about, attributes, read_toml, texts
+from training.pocket.people import about, attributes, texts
+from training.pocket.words import read_words
 from training.rewards import Match
 
 
@@ -36,7 +37,7 @@ class Words:
     wishes: dict[str, list[Question]]
 
 
-WORDS = read_toml(__file__, Words)
+WORDS = read_words(__file__, Words)
 
 
 def make(seed: object) -> list[Item]:
