@@ -63,7 +63,7 @@ def _mode_of(fields: dict[str, Any]) -> Mode:
     return Mode.PERSONALIZED if is_personal else Mode.GENERAL
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """One question. `mode` is the one its kind asks for; `answers` are the accepted ones, compared
     by `match` (training.rewards); a chat turn has none and is not judged.

@@ -78,16 +78,16 @@ def draw(rng: random.Random, side: Side, name: str) -> Item:
         )
     known = {Condition.ALIGNED: about(rng, says), Condition.UNALIGNED: about(rng)}
     return Item(
-        name,
-        Kind.CHAT,
-        topic,
-        entity,
-        False,
-        mode,
-        asked,
-        [],
-        "text",
-        texts(known),
-        traces,
-        attributes(known),
+        id=name,
+        kind=Kind.CHAT,
+        topic=topic,
+        entity=entity,
+        is_hard=False,
+        mode=mode,
+        question=asked,
+        answers=[],
+        match="text",
+        personas=texts(known),
+        traces=traces,
+        attributes=attributes(known),
     )

@@ -63,9 +63,18 @@ def draw(rng: random.Random, side: Side) -> Wish:
     match: Match = "number" if value.isdigit() else "mention"
     accepted = [text if match == "number" else value]
     wish = Wish(
-        topic_name, f"{name} {value}", topic.hard, question, says, because(says, text), text,
-        accepted, match, topic.usual, whoever_asks(topic.usual),
-    )  # fmt: skip
+        topic=topic_name,
+        entity=f"{name} {value}",
+        is_hard=topic.hard,
+        question=question,
+        says=says,
+        why=because(says, text),
+        answer=text,
+        accepted=accepted,
+        match=match,
+        usual=topic.usual,
+        whoever=whoever_asks(topic.usual),
+    )
     if topic.hard or rng.random() < 2 / 3:
         return wish
     return offered(rng, wish, [rng.choice(topic.answers).format(x=other) for other in others])

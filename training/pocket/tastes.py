@@ -38,9 +38,18 @@ def draw(rng: random.Random, side: Side) -> Wish:
     asked, answer = rng.choice(side.words(WORDS.asks[topic])), rng.choice(taste.suits[topic])
     usual = WORDS.usual[topic]
     wish = Wish(
-        topic, f"{name}: {says}", False, asked, says, because(says, answer), answer,
-        list(taste.suits[topic]), "text", usual, whoever_asks(usual),
-    )  # fmt: skip
+        topic=topic,
+        entity=f"{name}: {says}",
+        is_hard=False,
+        question=asked,
+        says=says,
+        why=because(says, answer),
+        answer=answer,
+        accepted=list(taste.suits[topic]),
+        match="text",
+        usual=usual,
+        whoever=whoever_asks(usual),
+    )
     if rng.random() < 0.5:
         return wish
     rivals = [

@@ -11,7 +11,7 @@ from training.rewards import Match
 LETTERS = "ABCD"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """A question of which the persona decides the answer.
 
