@@ -130,7 +130,9 @@ class Dial:
             return None
         for name in given:
             if name not in GATE_ARGUMENTS:
-                raise InvalidRequest(f"{name} is no argument of the PersonaDual gate", field=name)
+                raise InvalidRequest(
+                    f"{name} is not an argument of the PersonaDual gate", field=name
+                )
         return cls(
             forced=_read_mode(given.get(MODE_ARGUMENT, "auto")),
             threshold=_read_threshold(given.get(THRESHOLD_ARGUMENT)),

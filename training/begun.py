@@ -43,7 +43,8 @@ def begin(config: Config) -> bool:
                 for name in differing
             )
             raise ConfigInvalid(
-                f"{config.out} was begun otherwise ({said}); name another out, or remove it"
+                f"{config.out} was begun with other settings ({said}); choose another out, or"
+                " remove it"
             )
         if not changed and ended.exists():
             return True

@@ -97,13 +97,15 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     Raises:
         ConfigInvalid: the folder holds another run, too few prompts are short enough, or the rows
             of a step cannot be shared out evenly.
+        DataInvalid: the data cannot be read, or an item lacks a persona.
+        CardInvalid: the card is malformed.
     """
     card = base_card(config)
     settings = arguments(config, card)
     is_adapter = config.adapter is not None or config.lora_rank is not None
     folder = config.out / ("adapter" if is_adapter else "model")
     if begin(config):
-        logger.info("trained already; remove %s to train anew", config.out)
+        logger.info("already trained; remove %s to train again", config.out)
         return folder
     if config.use_cpu:
         cpu.prepare()

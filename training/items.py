@@ -141,7 +141,7 @@ def load_items(path: Path) -> list[Item]:
             raise DataInvalid(f"{path}, line {number}: {describe(error)}") from error
         if item.id in seen:
             raise DataInvalid(
-                f"{path}, line {number}: id {item.id} stands on line {seen[item.id]} already"
+                f"{path}, line {number}: id {item.id} is already on line {seen[item.id]}"
             )
         if wrong := flaw(item):
             raise DataInvalid(f"{path}, line {number}: {wrong}")

@@ -48,7 +48,7 @@ def write_run(config: Config, recipe: str, state: Any) -> None:
         f"{state.global_step} steps, {state.epoch:.2f} epochs; Python"
         f" {platform.python_version()}, {', '.join(_versions())}.",
         *([f"At most {max(peaks):.1f} GB of memory{_each()}."] if peaks else ()),
-        *([f"{median(speeds):,.0f} tokens/s, half the time more."] if speeds else ()),
+        *([f"{median(speeds):,.0f} tokens/s at the median."] if speeds else ()),
         *([f"{median(rollouts):,.0f} sampled tokens/s of the rollouts."] if rollouts else ()),
         "",
         "| setting | value |",

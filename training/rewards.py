@@ -74,7 +74,9 @@ def matches(given: str, accepted: Sequence[str], match: Match) -> bool:
     read = _READERS[match]
     wanted = [read(one) for one in accepted]
     if None in wanted:
-        raise ValueError(f"an accepted answer is no {match}: {accepted[wanted.index(None)][:80]!r}")
+        raise ValueError(
+            f"an accepted answer cannot be read as {match}: {accepted[wanted.index(None)][:80]!r}"
+        )
     found = read(given) if given and len(given) <= MAX_ANSWER_CHARACTERS else None
     if match == "mention" and isinstance(found, str):
         is_short = len(found.split()) <= MAX_MENTION_WORDS

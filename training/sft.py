@@ -82,10 +82,12 @@ def train(config: SftConfig, console: Console) -> Path:
 
     Raises:
         ConfigInvalid: the folder holds another run, or no row is short enough.
+        DataInvalid: the data cannot be read, or an item lacks a persona or a trace.
+        CardInvalid: the card is malformed.
     """
     folder = config.out / ("adapter" if config.lora_rank else "model")
     if begin(config):
-        logger.info("trained already; remove %s to train anew", config.out)
+        logger.info("already trained; remove %s to train again", config.out)
         return folder
     if config.use_cpu:
         cpu.prepare()

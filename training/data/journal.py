@@ -54,7 +54,7 @@ class Journal:
             self._entries = self._load(path, again)
         except OSError as error:
             self._file.close()
-            raise DataInvalid(f"{path} is written to by another build") from error
+            raise DataInvalid(f"{path} is being written by another build") from error
         except DataInvalid:
             self._file.close()
             raise

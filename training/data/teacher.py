@@ -34,7 +34,7 @@ _FAILURES: tuple[tuple[type[openai.APIError], str], ...] = (
 )
 _USELESS = {
     401: None,
-    402: "there is no balance for this key; top it up and call again, which goes on from here",
+    402: "there is no balance for this key; top it up and run again, which goes on from here",
     403: None,
     404: None,
 }
@@ -164,7 +164,7 @@ class Teacher:
                 see = f"see {self._named.request}; " if entry.failure == _REFUSED else ""
                 raise TeacherFailed(
                     f"the teacher failed {count} times in a row ({entry.failure}); {see}"
-                    "its replies so far are in the journal, and a further call goes on from them"
+                    "its replies so far are in the journal, and another run goes on from them"
                 )
             return
         self._keep_failed()

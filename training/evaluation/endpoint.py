@@ -53,7 +53,7 @@ class Endpoint:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise EndpointUnusable(f"{url} is no URL; give one like http://127.0.0.1:8080")
+            raise EndpointUnusable(f"{url} is not a URL; give one like http://127.0.0.1:8080")
         self.model = model
         self.has_modes = False
         self._client = open_client(url, api_key=api_key, timeout_s=timeout_s, retries=retries)

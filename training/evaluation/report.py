@@ -211,7 +211,9 @@ def _notes(asked: Asked, sheet: Sheet, expected: int) -> list[str]:
     answered = len(sheet.answers)
     failed = sum(answer.error is not None for answer in sheet.answers)
     if answered < expected:
-        notes.append(f"{answered} of {expected} questions are asked so far; the run is not over.")
+        notes.append(
+            f"{answered} of {expected} questions have been asked so far; the run is not over."
+        )
     if failed:
         notes.append(
             f"{failed} of {answered} answers failed ({failed / answered:.1%}). They count as wrong"

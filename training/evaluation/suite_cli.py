@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FILES = (".json", ".jsonl", ".parquet")
 PERSONA_HUB = "proj-persona/PersonaHub:persona"
-GOES_ON = "stopped; the journal keeps what the teacher answered, call again to go on"
+GOES_ON = "stopped; the journal keeps what the teacher answered, run it again to go on"
 
 
 def suite(
@@ -62,7 +62,7 @@ def suite(
     ] = "none",
     limit: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="So many items; the paper's number if left out."),
+        typer.Option(min=1, help="At most this many items; the paper's number if left out."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides which items and which personas.")] = 42,
 ) -> None:
@@ -91,7 +91,9 @@ def _wanted(
     public = PUBLIC[name]
     rows = _rows(source, "test") if source else public.rows
     if rows is None:
-        raise typer.BadParameter(f"{name} has no known place; name its files", param_hint="--from")
+        raise typer.BadParameter(
+            f"{name} has no known location; name its files", param_hint="--from"
+        )
     return Wanted(name, rows, columns, limit or public.items, seed)
 
 
@@ -121,7 +123,7 @@ def _make(
         raise DataInvalid(f"{out} cannot be written: {error.strerror or error}") from error
     console.print(ledger.table())
     if ledger.short():
-        errors.print(f"  [yellow]{ledger.short()} items fewer than asked for[/yellow]")
+        errors.print(f"  [yellow]{ledger.short()} fewer items than asked for[/yellow]")
     if aligned == "none":
         errors.print(
             "  [yellow]no aligned personas: name a --teacher, or ask under --conditions"
