@@ -15,7 +15,7 @@ from model.decision import Calibration
 from model.errors import CardInvalid
 from model.mode import Tags
 from model.prompt import PromptForm
-from model.validation import first_wrong
+from model.validation import describe, dotted, first_wrong
 
 FILE_NAME = "personadual.json"
 TOKENIZER_NAME = "tokenizer.json"
@@ -66,9 +66,8 @@ def parse_card(text: str | bytes) -> Card:
     try:
         return _CARD.validate_json(json.dumps(content))
     except ValidationError as error:
-        place, said = first_wrong(error)
-        where = ".".join(map(str, place)) or "(the whole)"
-        raise CardInvalid(f"{FILE_NAME}: {where}: {said}", field=where) from error
+        place, _ = first_wrong(error)
+        raise CardInvalid(f"{FILE_NAME}: {describe(error)}", field=dotted(place)) from error
 
 
 def load_card(folder: Path) -> tuple[Card, str | None]:

@@ -35,7 +35,7 @@ def piped() -> str:
     try:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
-        raise InvalidRequest("standard input: this is not text in UTF-8") from error
+        raise InvalidRequest("standard input is not UTF-8 text") from error
 
 
 @contextlib.contextmanager

@@ -58,12 +58,13 @@ class Calibration:
         if not 0.0 <= self.threshold <= 1.0:
             raise ValueError("threshold must lie between 0 and 1")
 
-    def score(self, logp_general: float, logp_personalized: float) -> float:
-        """Calibrated log-odds of personalised mode, from the two raw log-probabilities."""
-        return self.slope * (logp_personalized - logp_general) + self.intercept
+    def score(self, log_odds: float) -> float:
+        """Calibrated log-odds of personalised mode, from the raw `logp_personalized -
+        logp_general`."""
+        return self.slope * log_odds + self.intercept
 
-    def probability(self, logp_general: float, logp_personalized: float) -> float:
-        return sigmoid(self.score(logp_general, logp_personalized))
+    def probability(self, log_odds: float) -> float:
+        return sigmoid(self.score(log_odds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,9 @@ class Dial:
             return None
         for name in given:
             if name not in GATE_ARGUMENTS:
-                raise InvalidRequest(f"{name} is no argument of the PersonaDual gate", field=name)
+                raise InvalidRequest(
+                    f"{name} is not an argument of the PersonaDual gate", field=name
+                )
         return cls(
             forced=_read_mode(given.get(MODE_ARGUMENT, "auto")),
             threshold=_read_threshold(given.get(THRESHOLD_ARGUMENT)),
@@ -169,12 +172,11 @@ def _read_mode(value: object) -> Mode | None:
 def _read_threshold(value: object) -> float | None:
     if value is None:
         return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0.0 <= float(str(value)) <= 1.0:
-        raise InvalidRequest(
-            f"{THRESHOLD_ARGUMENT} must be a number from 0 to 1", field=THRESHOLD_ARGUMENT
-        )
-    return float(str(value))
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value <= 1.0:
+        return float(value)
+    raise InvalidRequest(
+        f"{THRESHOLD_ARGUMENT} must be a number from 0 to 1", field=THRESHOLD_ARGUMENT
+    )
 
 
 def _read_sample(value: object) -> bool:

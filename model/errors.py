@@ -27,7 +27,17 @@ PersonaDualError
 ├── CheckpointInvalid         the checkpoint folder cannot be used
 ├── StartFailed               the service cannot start: a port, a binary, memory, a child
 ├── GatewayUnavailable        no gateway answers a command, or its answer broke off
-└── GatewayRefused            a gateway refuses what a command asks; carries its status
+├── GatewayRefused            a gateway refuses what a command asks; carries its status
+├── ConfigInvalid             a configuration or recipe cannot be run; the message names the field
+├── DataInvalid               a data file holds what cannot be used; it names line and field
+│   └── NoText                a field of a row is null
+├── TeacherFailed             the teacher of a build cannot be used, or fails all the time
+├── QuotaMissed               a build has fewer rows than its recipe asks for
+├── EndpointUnusable          an endpoint under evaluation cannot be asked at all
+├── RunDiffers                a run's folder holds the answers to other questions
+└── NotComparable             two runs have no question in common
+
+The last eight belong to `training`, and are defined beside what raises them.
 """
 
 from __future__ import annotations
@@ -40,7 +50,7 @@ class PersonaDualError(Exception):
 
     code = "internal_error"
     exit_code = 1
-    """How a command ends that fails by it."""
+    """Exit code of a command that fails with it."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)

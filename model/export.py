@@ -94,7 +94,9 @@ def _base_of(adapter: Path) -> Path:
     try:
         return Path(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
     except FileNotFoundError as error:
-        raise CheckpointInvalid(f"{adapter} holds no {ADAPTER_CONFIG}: it is no adapter") from error
+        raise CheckpointInvalid(
+            f"{adapter} holds no {ADAPTER_CONFIG}: it is not an adapter"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointInvalid(
             f"{path} names no base_model_name_or_path; name the base by --base"

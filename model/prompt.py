@@ -52,9 +52,6 @@ class PromptForm:
         return re.sub(r"\{(?:persona|question)\}", lambda found: values[found[0]], self.template)
 
 
-PAPER_FORM = PromptForm("user", "I am {persona}, my question is:\n{question}")
-
-
 class Plainer:
     """Keeps text plain: no control token of the checkpoint's tokenizer can arise from it.
 

@@ -12,3 +12,14 @@ def first_wrong(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
     """Where the first wrong value stands, and what is wrong with it."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     return first["loc"], first["msg"].removeprefix(_OWN_WORDS)
+
+
+def dotted(place: tuple[int | str, ...]) -> str:
+    """A place as people write it: `sources.0.files`."""
+    return ".".join(map(str, place)) or "(the whole)"
+
+
+def describe(error: ValidationError) -> str:
+    """The first wrong field and what is wrong with it, as one line."""
+    place, said = first_wrong(error)
+    return f"{dotted(place)}: {said}"

@@ -35,7 +35,8 @@ class ScriptedReply:
         self._script = script
         tag: list[str] = []
         if dial is not None and not script.untagged:
-            score = Calibration().score(*script.logprobs)
+            general, personalized = script.logprobs
+            score = Calibration().score(personalized - general)
             is_personalized = score >= dial.bound(Calibration(), 0.5)
             tag = TAG_TOKENS[Mode.PERSONALIZED if is_personalized else Mode.GENERAL]
         answer = script.answer_to(body) if script.answer_to else script.answer

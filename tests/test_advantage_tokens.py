@@ -85,10 +85,6 @@ def test_behaviour_weight_is_the_policys_own_choice() -> None:
     found = behaviour_weight(general, general + math.log(3), torch.tensor([True, False]))
     assert found.tolist() == pytest.approx([1.5, 0.5])
     assert not found.requires_grad
-    limited = behaviour_weight(
-        general, general + math.log(3), torch.tensor([True, False]), limit=1.2
-    )
-    assert limited.tolist() == pytest.approx([1.2, 0.5])
 
 
 @given(st.floats(-200, 0), st.floats(-200, 0))

@@ -55,7 +55,9 @@ def test_another_run_is_refused(config: SftConfig) -> None:
     begin(changed(config, seed=7))  # nothing was trained yet
     begin(config)
     train(config.out)
-    with pytest.raises(ConfigInvalid, match=r"begun otherwise \(forced was 0.4, is 0.1\); name"):
+    with pytest.raises(
+        ConfigInvalid, match=r"begun with other settings \(forced was 0.4, is 0.1\); choose"
+    ):
         begin(changed(config, forced=0.1, epochs=3))
     config.data.write_text("two")
     with pytest.raises(ConfigInvalid, match="data: other content"):

@@ -19,7 +19,7 @@ def test_a_planted_curve_is_found(slope: float, intercept: float) -> None:
     found = fit(scores, flags)
     assert found.slope == pytest.approx(slope, rel=0.06)
     assert found.intercept == pytest.approx(intercept, abs=0.1)
-    fitted = [sigmoid(found.slope * score + found.intercept) for score in scores]
+    fitted = [found.probability(score) for score in scores]
     raw = [sigmoid(3 * score) for score in scores]
     assert expected_calibration_error(fitted, flags) < 0.015
     assert expected_calibration_error(raw, flags) > 0.03 or slope > 2
@@ -28,7 +28,7 @@ def test_a_planted_curve_is_found(slope: float, intercept: float) -> None:
 def test_modes_that_part_without_an_error_have_a_finite_slope() -> None:
     """And by Platt's targets: 2 of 3 examples stand for 3 of 4 in place of certainty."""
     found = fit([-2.0, -2.0, 2.0, 2.0], [False, False, True, True])
-    assert sigmoid(found.slope * 2 + found.intercept) == pytest.approx(0.75, abs=1e-4)
+    assert found.probability(2) == pytest.approx(0.75, abs=1e-4)
     assert math.isfinite(found.slope)
 
 

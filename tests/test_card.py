@@ -17,7 +17,7 @@ from model.decision import Calibration
 from model.errors import CardInvalid
 from model.mode import Tags
 from model.pocket.build import pocket_card
-from model.prompt import PAPER_FORM
+from tests.paper_form import PAPER_FORM
 
 
 def test_a_card_survives_its_file(tmp_path: Path) -> None:

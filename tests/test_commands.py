@@ -122,7 +122,7 @@ def test_failures_are_one_line_and_an_exit_code(run: Run, script: Script, fake: 
     for arguments in (["ask", "-"], ["persona", "put", "ada", "-"]):
         done = run(*arguments, stdin=b"caf\xe9")
         assert (done.exit_code, done.stdout) == (1, "")
-        assert "standard input: this is not text in UTF-8" in done.stderr
+        assert "standard input is not UTF-8 text" in done.stderr
 
 
 def test_an_answer_that_breaks_off_is_no_answer(run: Run, script: Script) -> None:

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from model.card import Card, save_card
 from model.mode import Mode, Tags
-from model.prompt import PAPER_FORM, PromptForm
+from model.prompt import PromptForm
 from tests import scripted_teacher
+from tests.paper_form import PAPER_FORM
 from tests.paper_sources import recipe, source, ultramedical, write_jsonl, write_sources
 from tests.scripted_teacher import Script, ScriptedTeacher
 from training.config import ConfigInvalid

@@ -21,7 +21,7 @@ from tests.paper_sources import recipe, write_sources
 from tests.scripted_teacher import Script, ScriptedTeacher
 from training.data.journal import Entry, Journal
 from training.data.prompts import Prompts, Unusable, persona_wish, read_persona
-from training.data.recipe import Teacher as Settings
+from training.data.recipe import TeacherSettings
 from training.data.sources import Question
 from training.data.teacher import Dropped, Teacher, TeacherFailed
 from training.items import DataInvalid, Kind, Trace
@@ -50,7 +50,7 @@ def use(
     """Do something with a teacher and its journal, in one run."""
 
     async def run() -> Any:
-        settings = Settings(
+        settings = TeacherSettings(
             url=server.url, model="scripted", **{"retries": 1, "timeout_s": 0.3, **options}
         )
         with Journal(path / "journal.jsonl", again=options.get("give_up_after") == 1) as journal:
@@ -90,9 +90,9 @@ def test_what_passes_is_retried_by_the_client(
         ("no choices", "no chat completion"),
         (" ", "empty"),
         ("cut off", "cut off"),
-        ("B, I guess.", "no <answer> behind a reasoning"),
-        ("<answer>B</answer>", "no <answer> behind a reasoning"),
-        ("So.\n\n<answer>B", "no <answer> behind a reasoning"),
+        ("B, I guess.", "no <answer> after the reasoning"),
+        ("<answer>B</answer>", "no <answer> after the reasoning"),
+        ("So.\n\n<answer>B", "no <answer> after the reasoning"),
         ("So.\n\n<answer>A</answer>", "contradicts the key"),
         ("So [General_mode] it is.\n\n<answer>B</answer>", "a marker within the text"),
         ("long " * 41 + "\n\n<answer>B</answer>", "too long"),

@@ -59,7 +59,7 @@ def test_the_beginning_of_a_tag_tells_the_mode(text: str, mode: Mode | None) -> 
 
 def test_probability_by_hand() -> None:
     """slope 2, intercept 1, log-probabilities -1 and -0.5: sigmoid(2 * 0.5 + 1) = 0.880797."""
-    assert Calibration(2.0, 1.0).probability(-1.0, -0.5) == pytest.approx(0.8807970779778823)
+    assert Calibration(2.0, 1.0).probability(-0.5 - -1.0) == pytest.approx(0.8807970779778823)
 
 
 @given(logprobs, logprobs)
@@ -68,7 +68,7 @@ def test_uncalibrated_probability_is_the_softmax_of_both(
 ) -> None:
     """Slope 1 and intercept 0 give exp(p) / (exp(g) + exp(p))."""
     softmax = math.exp(personalized) / (math.exp(general) + math.exp(personalized))
-    assert Calibration().probability(general, personalized) == pytest.approx(softmax, abs=1e-12)
+    assert Calibration().probability(personalized - general) == pytest.approx(softmax, abs=1e-12)
 
 
 @given(st.floats(0.001, 0.999))
@@ -87,7 +87,7 @@ def test_bound_is_the_threshold_on_the_probability(
 ) -> None:
     """Comparing score with bound is comparing probability with threshold, but for rounding."""
     calibration = Calibration(1.5, -0.2)
-    score = calibration.score(general, personalized)
+    score = calibration.score(personalized - general)
     probability = sigmoid(score)
     bound = Dial(threshold=threshold).bound(calibration, 0.5)
     if abs(probability - threshold) > 1e-9:

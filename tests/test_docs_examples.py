@@ -40,7 +40,7 @@ TABLES: dict[str, tuple[type[Any], type[BaseModel] | None]] = {
     "`[[sources]]`": (recipe.Source, None),
     "`[personas]`": (recipe.Rows, None),
     "`[[test_sets]]`": (recipe.TestSet, None),
-    "`[teacher]`": (recipe.Teacher, None),
+    "`[teacher]`": (recipe.TeacherSettings, None),
 }
 
 

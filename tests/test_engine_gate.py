@@ -234,7 +234,7 @@ async def test_the_probability_is_the_models_own(server: RealEngine) -> None:
         )
         choice = answer["choices"][0]
         mode = opened(choice["message"]["content"], tags)[0]
-        reported = card.calibration.probability(0.0, leaning(choice, mode, tag_ids))
+        reported = card.calibration.probability(leaning(choice, mode, tag_ids))
         prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         ids = tokenizer.encode(prompt, add_special_tokens=False)
         ids += tag_ids.general[: tag_ids.parting]

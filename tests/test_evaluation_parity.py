@@ -30,8 +30,8 @@ def nurses_and_sailors(**groups: str) -> tuple[list[Item], list[Answer]]:
             texts: dict[str, Any] = {"topic": "", "entity": "", "is_hard": False, "question": "?"}
             items.append(
                 Item(
-                    name,
-                    Kind.OBJECTIVE,
+                    id=name,
+                    kind=Kind.OBJECTIVE,
                     mode=GENERAL,
                     **texts,
                     **shown,

@@ -154,7 +154,11 @@ def test_options_that_only_fill_up_are_left_out(tmp_path: Path) -> None:
     ("name", "row", "said"),
     [
         ("mmlu-pro", mmlu_pro(1, options="A, B"), "options: must be a list of texts"),
-        ("mmlu-pro", mmlu_pro(1, answer_index=2), "answer_index: is another option than answer"),
+        (
+            "mmlu-pro",
+            mmlu_pro(1, answer_index=2),
+            "answer_index: is not the option that answer names",
+        ),
         ("supergpqa", {"uuid": "1", "options": []}, "answer_letter: is missing"),
         ("triviaqa", triviaqa(1, answer="Writer"), "answer.value: must be text"),
         ("pubmedqa", pubmedqa(1, final_decision=7), "final_decision: must be text"),
@@ -201,7 +205,7 @@ def test_the_same_seed_draws_the_same_whatever_the_order(desk: Desk) -> None:
 def test_a_note_says_what_was_dropped_and_why(desk: Desk) -> None:
     rows = [triviaqa(1), triviaqa(1), triviaqa(2, answer={"value": "<unk>", "aliases": []})]
     said = desk.make("triviaqa", desk.rows("trivia", *rows), "--limit", "3")
-    assert "2 items fewer than asked for" in said
+    assert "2 fewer items than asked for" in said
     note = desk.out.with_suffix(".md").read_text()
     for line in ("items | 1 of 3", "dropped | duplicate | 1", "dropped | no answer to check | 1"):
         assert line in note
@@ -281,7 +285,7 @@ def test_what_cannot_be_made_is_said(desk: Desk) -> None:
     odd = ("--teacher", "nowhere", "--teacher-model", "m")
     assert "url: must be" in desk.make(*told, *odd, status=2)
     result = CliRunner().invoke(evaluate_app, ["suite", "persona-feedback"])
-    assert "no known place" in plain(result.output)
+    assert "no known location" in plain(result.output)
 
 
 def test_every_set_of_the_paper_is_there_with_its_number() -> None:

@@ -204,7 +204,7 @@ def test_what_cannot_be_asked_is_said_before_anything_is(tmp_path: Path) -> None
     with bench(tmp_path, facts(1)) as found:
         assert "has no model other" in found.call("--model", "other", status=1)
         assert "does not answer" in found.call("--url", "http://127.0.0.1:9", status=1)
-        assert "is no URL" in found.call("--url", "localhost:8080", status=1)
+        assert "is not a URL" in found.call("--url", "localhost:8080", status=1)
         assert "choose from none" in found.call("--conditions", "none,odd", status=2)
         assert not found.served.seen
 

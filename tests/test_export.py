@@ -92,7 +92,7 @@ def test_what_cannot_be_exported_is_said(adapter: Path, tiny: Path, tmp_path: Pa
     with pytest.raises(CheckpointInvalid, match="holds no checkpoint; name another"):
         export(adapter, full)
     assert (full / "letter.txt").read_text() == "dear"
-    with pytest.raises(CheckpointInvalid, match="it is no adapter"):
+    with pytest.raises(CheckpointInvalid, match="it is not an adapter"):
         export(tmp_path / "nowhere", tmp_path / "x")
     with pytest.raises(CheckpointInvalid, match="--base"):
         export(adapter, tmp_path / "x", tmp_path / "nowhere")

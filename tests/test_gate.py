@@ -10,7 +10,7 @@ import torch
 from vllm.v1.sample.logits_processor.interface import BatchUpdate, MoveDirectionality
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
 
-from model.decision import Calibration
+from model.decision import Calibration, Dial
 from model.gate.rule import TagRule
 from model.gate.v2 import GateV2
 from model.mode import TagIds
@@ -111,6 +111,21 @@ def test_the_calibration_is_part_of_the_decision(drive: Drive) -> None:
     driver.step()
     driver.step()
     assert [request.output[1] for request in requests] == [1, 3]
+
+
+@drives
+@pytest.mark.parametrize("calibration", [Calibration(), Calibration(0.3, 1.2, 0.7)])
+def test_the_score_is_that_of_the_calibration(drive: Drive, calibration: Calibration) -> None:
+    """One formula: on tensors and on numbers it decides alike, from 6 nats below to 6 above."""
+    leads = [step / 2 for step in range(-12, 13)]
+    bound = Dial().bound(calibration, 0.5)
+    for lead in leads:
+        request = Request(AUTO, lead)
+        driver = drive(SPLIT, calibration)
+        driver.add([request])
+        driver.step()
+        driver.step()
+        assert request.output[1] == (3 if calibration.score(lead) >= bound else 1), lead
 
 
 @drives

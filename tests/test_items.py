@@ -233,7 +233,7 @@ def test_a_bad_line_is_named(train: list[Item], tmp_path: Path) -> None:
     for bad, said in (
         ("{", "line 3: (the whole)"),
         ('{"id": "x"}', "line 3: kind"),
-        (good.splitlines()[0], "line 3: id train-00000 stands on line 1"),
+        (good.splitlines()[0], "line 3: id train-00000 is already on line 1"),
     ):
         path.write_text(f"{good}{bad}\n", encoding="utf-8")
         with pytest.raises(DataInvalid, match=r"items\.jsonl") as refused:

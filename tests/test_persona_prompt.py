@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from model.card import load_card
 from model.errors import InvalidRequest
 from model.mode import Tags
-from model.prompt import PAPER_FORM, Plainer, PromptForm, render
+from model.prompt import Plainer, PromptForm, render
+from tests.paper_form import PAPER_FORM
 
 USER = {"role": "user", "content": "What now?"}
 SYSTEM = {"role": "system", "content": "Be brief."}

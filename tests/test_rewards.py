@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from model.mode import Mode, Tags
 from model.reading import agree
-from training.rewards import Judged, Kind, judge, matches
+from training.rewards import Judged, Match, judge, matches
 
 G, P = Tags().general, Tags().personalized
-KINDS: list[Kind] = ["mcq", "text", "number", "math"]
+MATCHES: list[Match] = ["mcq", "text", "number", "math"]
 
 # accepted answers, what is right, what is wrong
 MCQ = ["B", "b", "B)", "(B)", "[b]", "B.", " B ", "B. Paris", "B: Paris", "B - Paris", "**B**"]
@@ -40,7 +40,7 @@ NUMBER += ["1.2345 thousand", "1.2345k", "1234.5001"]
 NOT_NUMBER = ["1234", "1234.5 or 7", "1234.5 or five", "1234.51", "-1234.5", "1,2345", "12,34.5"]
 NOT_NUMBER += ["1234.5%", "1 234.5", "1234.5.0", "1234.5 million", "nan", "inf", "", "--1234.5"]
 NOT_NUMBER += ["1234.5/0", "1/2/3", "1234.5, 7", "about 1234.5", "1234.5e99999999999", "x"]
-CASES: list[tuple[Kind, str | list[str], list[str], list[str]]] = [
+CASES: list[tuple[Match, str | list[str], list[str], list[str]]] = [
     ("mcq", "B", MCQ, NOT_B),
     ("mcq", "(a)", ["A", "a", "A. cat"], ["A cat", "The answer is a cat", "a cat", "B"]),
     ("text", "Paris", TEXT, ["", "Pari", "Paris France", "London", "Paris or London"]),
@@ -93,12 +93,12 @@ def replied(answer: str, opening: str = G) -> str:
     return f"{opening}Let me see.\n\n<answer>{answer}</answer>"
 
 
-@pytest.mark.parametrize(("kind", "accepted", "right", "wrong"), CASES)
+@pytest.mark.parametrize(("match", "accepted", "right", "wrong"), CASES)
 def test_answers(
-    kind: Kind, accepted: str | list[str], right: Sequence[str], wrong: Sequence[str]
+    match: Match, accepted: str | list[str], right: Sequence[str], wrong: Sequence[str]
 ) -> None:
     """Each right answer is right in a whole reply, and each wrong one wrong."""
-    found = {one: judge(replied(one), accepted, kind).is_correct for one in [*right, *wrong]}
+    found = {one: judge(replied(one), accepted, match).is_correct for one in [*right, *wrong]}
     assert found == dict.fromkeys(right, True) | dict.fromkeys(wrong, False)
 
 
@@ -136,24 +136,24 @@ def test_tags_are_those_of_the_checkpoint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accepted", "kind", "match"),
+    ("accepted", "match", "told"),
     [
-        ("Paris", "mcq", "no mcq"),
-        ("A or B", "mcq", "no mcq"),
-        ("K", "mcq", "no mcq"),
-        ("many", "number", "no number: 'many'"),
-        ("nan", "number", "no number"),
-        (["4", "1/0"], "number", "no number: '1/0'"),
-        (" ", "text", "no text"),
-        ("$$", "math", "no math"),
+        ("Paris", "mcq", "read as mcq"),
+        ("A or B", "mcq", "read as mcq"),
+        ("K", "mcq", "read as mcq"),
+        ("many", "number", "read as number: 'many'"),
+        ("nan", "number", "read as number"),
+        (["4", "1/0"], "number", "read as number: '1/0'"),
+        (" ", "text", "read as text"),
+        ("$$", "math", "read as math"),
         ([], "text", "no accepted answer"),
-        ("4", "essay", "kind must be one of mcq, text"),
+        ("4", "essay", "match must be one of mcq, text"),
     ],
 )
-def test_faults_of_the_data_are_told(accepted: str | list[str], kind: Kind, match: str) -> None:
+def test_faults_of_the_data_are_told(accepted: str | list[str], match: Match, told: str) -> None:
     """Also for a reply that is wrong anyway: an item that can never be won is no item."""
-    with pytest.raises(ValueError, match=match):
-        judge("", accepted, kind)
+    with pytest.raises(ValueError, match=told):
+        judge("", accepted, match)
 
 
 HOSTILE = {
@@ -173,16 +173,16 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("match", MATCHES)
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_megabyte_is_quick(name: str, kind: Kind) -> None:
+def test_a_megabyte_is_quick(name: str, match: Match) -> None:
     """Inside the answer and instead of it; a pattern that backtracks takes minutes."""
-    accepted = {"mcq": "B", "text": "Paris", "number": "7", "math": "7"}[kind]
+    accepted = {"mcq": "B", "text": "Paris", "number": "7", "math": "7"}[match]
     # A piece is below every limit on length, so that it does reach the patterns.
     piece = HOSTILE[name]
     begun = time.perf_counter()
     for text in (replied(piece), G + piece, replied(piece[:9_999]), replied(piece[:199])):
-        assert not judge(text, accepted, kind).is_correct
+        assert not judge(text, accepted, match).is_correct
     assert time.perf_counter() - begun < 3
 
 
@@ -199,10 +199,10 @@ pieces = st.sampled_from(
 
 
 @settings(max_examples=300)
-@given(st.lists(pieces, max_size=14).map("".join) | st.text(), st.sampled_from(KINDS))
-def test_no_reply_raises(answer: str, kind: Kind) -> None:
-    accepted = {"mcq": "B", "text": "Paris", "number": "7", "math": "7"}[kind]
-    judged = judge(replied(answer), accepted, kind)
+@given(st.lists(pieces, max_size=14).map("".join) | st.text(), st.sampled_from(MATCHES))
+def test_no_reply_raises(answer: str, match: Match) -> None:
+    accepted = {"mcq": "B", "text": "Paris", "number": "7", "math": "7"}[match]
+    judged = judge(replied(answer), accepted, match)
     assert not (judged.is_correct and not answer.strip())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.toy import expected_step, plot, simulate
 from model.decision import sigmoid
 from training.advantage import (
     DualAdvantageConfig,
@@ -15,7 +16,6 @@ from training.advantage import (
     dual_advantage,
     expand_to_tokens,
 )
-from training.toy import expected_step, plot, simulate
 
 GAP = 0.5
 PAPER = DualAdvantageConfig(prefix_weight=1.0)

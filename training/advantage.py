@@ -108,18 +108,17 @@ def expand_to_tokens(
 
 @torch.no_grad()
 def behaviour_weight(
-    logp_general: Tensor, logp_personalized: Tensor, is_personalized: Tensor, limit: float = 2.0
+    logp_general: Tensor, logp_personalized: Tensor, is_personalized: Tensor
 ) -> Tensor:
-    """`pi(mode) / 0.5` of each row's mode, at most `limit`, `(N,)`, without gradient.
+    """`pi(mode) / 0.5` of each row's mode, from 0 to 2, `(N,)`, without gradient.
 
     `pi` is the policy's probability of the tag among the two tags, from the log-probabilities of
     both whole tags in nats, `(N,)`. Forcing draws each mode with 0.5: the weight turns that into
-    the policy's own draw, so the push on the decision dies out as the policy grows sure. It never
-    exceeds 2, so a limit from 2 on cuts nothing.
+    the policy's own draw, so the push on the decision dies out as the policy grows sure.
     """
     log_odds = logp_personalized - logp_general
     own = torch.sigmoid(torch.where(is_personalized, log_odds, -log_odds))
-    return (own / 0.5).clamp(max=limit)
+    return own / 0.5
 
 
 @torch.no_grad()

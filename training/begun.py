@@ -11,9 +11,8 @@ from typing import Any
 from training.checkpoints import last_complete
 from training.config import Config, ConfigInvalid
 
-BEGUN = "begun.json"
-ENDED = "run.md"
-"""Written last: what lies beside it is whole."""
+BEGUN, LOG, CHECKPOINTS, ENDED = "begun.json", "steps.jsonl", "checkpoints", "run.md"
+"""A run's files. `ENDED` is written last: what lies beside it is whole."""
 STEPS = frozenset({"max_steps", "epochs"})
 FREE = frozenset(
     {"out", "batch_size", "save_steps", "probe", "probe_items", "probe_every"}
@@ -37,7 +36,7 @@ def begin(config: Config) -> bool:
         before = json.loads(path.read_text(encoding="utf-8"))
         names = {**before, **now}.keys() - FREE
         changed = [name for name in names if before.get(name) != now.get(name)]
-        has_trained = ended.exists() or last_complete(config.out / "checkpoints") is not None
+        has_trained = ended.exists() or last_complete(config.out / CHECKPOINTS) is not None
         if has_trained and (differing := sorted(set(changed) - STEPS)):
             said = ", ".join(
                 name.replace("_sha256", ": other content")
@@ -46,13 +45,14 @@ def begin(config: Config) -> bool:
                 for name in differing
             )
             raise ConfigInvalid(
-                f"{config.out} was begun otherwise ({said}); name another out, or remove it"
+                f"{config.out} was begun with other settings ({said}); choose another out, or"
+                " remove it"
             )
         if not changed and ended.exists():
             return True
         ended.unlink(missing_ok=True)
         if changed and not has_trained:
-            (config.out / "steps.jsonl").unlink(missing_ok=True)  # of the other run
+            (config.out / LOG).unlink(missing_ok=True)  # of the other run
     config.out.mkdir(parents=True, exist_ok=True)
     # Whole or not at all; each process of a run writes the same.
     work = path.with_name(f".{BEGUN}.{os.getpid()}")

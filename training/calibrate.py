@@ -74,13 +74,11 @@ def fit(
     return Calibration(max(slope, MIN_SLOPE), intercept, threshold)
 
 
-def expected_calibration_error(
-    probabilities: Sequence[float], is_true: Sequence[bool], bins: int = BINS
-) -> float:
-    """Mean distance of probability and frequency over bins of equal width, weighted by size."""
+def expected_calibration_error(probabilities: Sequence[float], is_true: Sequence[bool]) -> float:
+    """Mean distance of probability and frequency over `BINS` equal bins, weighted by size."""
     found: dict[int, list[tuple[float, bool]]] = {}
     for probability, flag in zip(probabilities, is_true, strict=True):
-        found.setdefault(min(int(probability * bins), bins - 1), []).append((probability, flag))
+        found.setdefault(min(int(probability * BINS), BINS - 1), []).append((probability, flag))
     gaps = (abs(sum(p - flag for p, flag in entries)) for entries in found.values())
     return sum(gaps) / max(len(probabilities), 1)
 
@@ -130,7 +128,7 @@ def calibrate(model: Path, data: Path, *, count: int, seed: int) -> tuple[Calibr
     fitted = len(first)
     trial = fit(scores[:fitted], flags[:fitted], card.calibration.threshold)
     error = expected_calibration_error(
-        [sigmoid(trial.slope * odds + trial.intercept) for odds in scores[fitted:]], flags[fitted:]
+        [trial.probability(log_odds) for log_odds in scores[fitted:]], flags[fitted:]
     )
     calibration = fit(scores, flags, card.calibration.threshold)
     save_card(dataclasses.replace(card, calibration=calibration), model)

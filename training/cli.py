@@ -13,7 +13,7 @@ from model.console import console, errors, reported
 from training import processes
 from training.config import DualGrpoConfig, SftConfig, load_config
 
-train_app = typer.Typer(help="Train a checkpoint, by a TOML file.", no_args_is_help=True)
+train_app = typer.Typer(help="Train a checkpoint as a TOML file says.", no_args_is_help=True)
 
 GOES_ON = "stopped; the same command goes on from the last checkpoint"
 ConfigFile = Annotated[Path, typer.Argument(help="TOML file; `configs/` has examples.")]
@@ -21,7 +21,7 @@ ConfigFile = Annotated[Path, typer.Argument(help="TOML file; `configs/` has exam
 
 @train_app.callback()
 def train() -> None:
-    """Train a checkpoint, by a TOML file."""
+    """Train a checkpoint as a TOML file says."""
 
 
 @train_app.command()
@@ -50,7 +50,7 @@ def dual_grpo(config: ConfigFile) -> None:
 
 @train_app.command()
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="Checkpoint folder; its card is written again.")],
+    model: Annotated[Path, typer.Argument(help="Checkpoint folder; its card is rewritten.")],
     data: Annotated[Path, typer.Argument(help="Items (JSONL) that were not trained on.")],
     count: Annotated[int, typer.Option(min=20, help="How many items, from the file's end.")] = 400,
     seed: Annotated[

@@ -14,8 +14,8 @@ from model.errors import CheckpointInvalid, PersonaDualError
 from model.export import ADAPTER_CONFIG
 from model.mode import Mode
 from model.toml import read_toml
+from model.validation import describe
 from training.credit import DualAdvantageConfig
-from training.items import first_wrong
 
 CHECKPOINT_ADVICE = "name the folder of one, of an adapter after personadual model export"
 C = TypeVar("C", bound="Config")
@@ -24,6 +24,8 @@ M = TypeVar("M", bound=BaseModel)
 
 class ConfigInvalid(PersonaDualError):
     """A configuration that cannot be run."""
+
+    code = "config_invalid"
 
 
 class Config(BaseModel, ABC):
@@ -163,7 +165,7 @@ def read_config(path: Path, kind: type[M]) -> M:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise ConfigInvalid(f"{path}: {first_wrong(error)}") from error
+        raise ConfigInvalid(f"{path}: {describe(error)}") from error
 
 
 def _context(model: Path) -> int | None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from model.card import Card, save_card
 from model.mode import TagIds
 from training import cpu, processes
-from training.begun import begin
+from training.begun import CHECKPOINTS, begin
 from training.cards import base_card
 from training.checkpoints import base_dtype, last_complete, lora, shrink
 from training.config import ConfigInvalid, DualGrpoConfig
@@ -98,6 +98,8 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     Raises:
         ConfigInvalid: the folder holds another run, too few prompts are short enough, or the rows
             of a step cannot be shared out evenly.
+        DataInvalid: the data cannot be read, or an item lacks a persona.
+        CardInvalid: the card is malformed.
     """
     card = base_card(config)
     settings = arguments(config, card)
@@ -105,7 +107,7 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     folder = config.out / ("adapter" if is_adapter else "model")
     require_hardware(config)
     if begin(config):
-        logger.info("trained already; remove %s to train anew", config.out)
+        logger.info("already trained; remove %s to train again", config.out)
         return folder
     if config.use_cpu:
         cpu.prepare()
@@ -145,7 +147,7 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
         else OrderedGRPOTrainer(**shared)
     )
     attach(trainer, config.out, console, open_probe(config, tokenizer), config.probe_every)
-    last = last_complete(config.out / "checkpoints")
+    last = last_complete(config.out / CHECKPOINTS)
     trainer.train(resume_from_checkpoint=last and str(last))
     trainer.save_model(str(folder))
     recipe = "DualGRPO" if config.forced_tags else "GRPO"
@@ -180,7 +182,7 @@ def arguments(config: DualGrpoConfig, card: Card) -> dict[str, Any]:
         generation["vllm_importance_sampling_mode"] = "token_truncate"
     return {
         **generation,
-        "output_dir": str(config.out / "checkpoints"),
+        "output_dir": str(config.out / CHECKPOINTS),
         "per_device_train_batch_size": config.batch_size,
         "gradient_accumulation_steps": processes.passes(
             a_step, config.batch_size, "prompts x rollouts"

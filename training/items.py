@@ -12,24 +12,26 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from model import validation
 from model.errors import PersonaDualError
 from model.mode import Mode
 from model.persona import Attribute
 from model.prompt import PromptForm, render
 from model.reading import read_choice
 from model.reply import CLOSE, OPEN
-from training import rewards
+from model.validation import describe
+from training.rewards import Match, matches
 
 _OPTION = re.compile(r"^[ \t]*\(?([A-J])[).:][ \t]+(.*\S)", re.MULTILINE)
 
 
 class DataInvalid(PersonaDualError):
     """A data file holds a line that is no item."""
+
+    code = "data_invalid"
 
 
 class Kind(StrEnum):
@@ -61,7 +63,7 @@ def _mode_of(fields: dict[str, Any]) -> Mode:
     return Mode.PERSONALIZED if is_personal else Mode.GENERAL
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """One question. `mode` is the one its kind asks for; `answers` are the accepted ones, compared
     by `match` (training.rewards); a chat turn has none and is not judged.
@@ -80,7 +82,7 @@ class Item:
     mode: Annotated[Mode, Field(default_factory=_mode_of)]
     question: str
     answers: list[str]
-    match: str
+    match: Match
     personas: dict[Condition, str]
     traces: Annotated[dict[Mode, Trace], Field(default_factory=dict)]
     attributes: dict[Condition, dict[str, Attribute]] = field(default_factory=dict)
@@ -117,12 +119,6 @@ def to_line(item: Item) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
-def first_wrong(error: ValidationError) -> str:
-    """The first wrong field and what is wrong with it; its value is not repeated."""
-    place, said = validation.first_wrong(error)
-    return f"{'.'.join(map(str, place)) or '(the whole)'}: {said}"
-
-
 def load_items(path: Path) -> list[Item]:
     """Read a JSONL file.
 
@@ -142,10 +138,10 @@ def load_items(path: Path) -> list[Item]:
         try:
             item = from_line(line)
         except ValidationError as error:
-            raise DataInvalid(f"{path}, line {number}: {first_wrong(error)}") from error
+            raise DataInvalid(f"{path}, line {number}: {describe(error)}") from error
         if item.id in seen:
             raise DataInvalid(
-                f"{path}, line {number}: id {item.id} stands on line {seen[item.id]} already"
+                f"{path}, line {number}: id {item.id} is already on line {seen[item.id]}"
             )
         if wrong := flaw(item):
             raise DataInvalid(f"{path}, line {number}: {wrong}")
@@ -156,14 +152,11 @@ def load_items(path: Path) -> list[Item]:
 
 def flaw(item: Item) -> str | None:
     """What makes an item that is well formed impossible to judge: the field, and why."""
-    kinds = get_args(rewards.Kind)
-    if item.match not in kinds:
-        return f"match: must be one of {', '.join(kinds)}"
     if not item.answers and item.kind is not Kind.CHAT:
         return f"answers: an item of kind {item.kind} needs one"
     for place, answer in enumerate(item.answers):
         try:
-            rewards.matches("", [answer], cast(rewards.Kind, item.match))
+            matches("", [answer], item.match)
         except ValueError as error:
             return f"answers.{place}: {error}"
         letter = read_choice(answer) if item.match == "mcq" else None

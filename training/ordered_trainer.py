@@ -24,7 +24,7 @@ APART = 1_000_003
 """Between the seeds of two epochs: those of neighbouring seeds do not meet."""
 
 
-class EpochSampler(RepeatSampler):  # type: ignore[misc]
+class EpochSampler(RepeatSampler):
     """A RepeatSampler that is seeded anew in each epoch; the first one's order is TRL's."""
 
     def __init__(self, *arguments: Any, epoch: Callable[[], int], **named: Any) -> None:
@@ -34,10 +34,11 @@ class EpochSampler(RepeatSampler):  # type: ignore[misc]
     def __iter__(self) -> Iterator[int]:
         if self.shuffle:
             self.generator.manual_seed(self.seed + APART * self._epoch())
-        return super().__iter__()  # type: ignore[no-any-return]
+        order: Iterator[int] = super().__iter__()
+        return order
 
 
-class EpochLengthSampler(LengthGroupedSampler):  # type: ignore[misc]
+class EpochLengthSampler(LengthGroupedSampler):
     """A LengthGroupedSampler that is seeded anew in each epoch."""
 
     def __init__(self, *arguments: Any, seed: int, epoch: Callable[[], int], **named: Any) -> None:
@@ -47,10 +48,11 @@ class EpochLengthSampler(LengthGroupedSampler):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[int]:
         self.generator = torch.Generator().manual_seed(self._seed + APART * self._epoch())
-        return super().__iter__()  # type: ignore[no-any-return]
+        order: Iterator[int] = super().__iter__()
+        return order
 
 
-class OrderedSFTTrainer(SFTTrainer):  # type: ignore[misc]
+class OrderedSFTTrainer(SFTTrainer):
     """An SFTTrainer that can go on at any step, its order the same for any number of processes."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochLengthSampler:
@@ -63,7 +65,7 @@ class OrderedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         )
 
 
-class OrderedGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class OrderedGRPOTrainer(GRPOTrainer):
     """A GRPOTrainer that can go on at any step, and says how fast its rollouts are."""
 
     def _generate_single_turn(self, *arguments: Any, **named: Any) -> tuple[list[list[int]], Any]:

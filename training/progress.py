@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
+from training.begun import LOG
 from training.probe import Probe
 
 SHOWN = {
@@ -55,7 +56,7 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-class Teller(TrainerCallback):  # type: ignore[misc]
+class Teller(TrainerCallback):
     """Shows the progress, and keeps what was logged in `steps.jsonl`.
 
     A run that is resumed goes on in the same file; a step that it repeats stands there twice, and
@@ -63,7 +64,7 @@ class Teller(TrainerCallback):  # type: ignore[misc]
     """
 
     def __init__(self, folder: Path, console: Console, *, is_first: bool) -> None:
-        self._path = folder / "steps.jsonl"
+        self._path = folder / LOG
         self._console = console
         self._latest: dict[str, float] = {}
         self._told = time.monotonic()
@@ -108,7 +109,7 @@ class Teller(TrainerCallback):  # type: ignore[misc]
         self._bar.stop()
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
+class Watch(TrainerCallback):
     """Reads the probe before the first step and every `every` steps."""
 
     def __init__(self, probe: Probe, every: int, log: Callable[[dict[str, float]], None]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from model.card import Card
 from model.decision import Calibration
 from training import processes
+from training.begun import ENDED, LOG
 from training.cards import base_card
 from training.config import Config
 
@@ -47,7 +48,7 @@ def write_run(config: Config, recipe: str, state: Any) -> None:
         f"{state.global_step} steps, {state.epoch:.2f} epochs; Python"
         f" {platform.python_version()}, {', '.join(_versions())}.",
         *([f"At most {max(peaks):.1f} GB of memory{_each()}."] if peaks else ()),
-        *([f"{median(speeds):,.0f} tokens/s, half the time more."] if speeds else ()),
+        *([f"{median(speeds):,.0f} tokens/s at the median."] if speeds else ()),
         *([f"{median(rollouts):,.0f} sampled tokens/s of the rollouts."] if rollouts else ()),
         "",
         "| setting | value |",
@@ -64,12 +65,12 @@ def write_run(config: Config, recipe: str, state: Any) -> None:
         "",
         *(f"![{name}]({name}.png)" for name in pictures if name),
     ]
-    (folder / "run.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    (folder / ENDED).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
 def _logged(folder: Path, name: str) -> list[float]:
     """What `steps.jsonl` says of one figure: the costs are those of this machine, not the run's."""
-    lines = map(json.loads, (folder / "steps.jsonl").read_text(encoding="utf-8").splitlines())
+    lines = map(json.loads, (folder / LOG).read_text(encoding="utf-8").splitlines())
     return [line[name] for line in lines if name in line]
 
 

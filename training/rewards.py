@@ -20,7 +20,8 @@ from model.mode import Mode, Tags
 from model.reading import is_equal, read_choice, read_number, read_text
 from model.reply import parse_reply
 
-Kind = Literal["mcq", "text", "number", "math", "mention"]
+Match = Literal["mcq", "text", "number", "math", "mention"]
+"""How an answer is compared with the accepted ones."""
 _Read = str | Fraction | Formula
 WEIGHTS = {"answer": 0.9, "format": 0.1}
 """What a right answer and a valid format earn; the paper's."""
@@ -41,17 +42,17 @@ class Judged:
     is_correct: bool
 
 
-def judge(text: str, answer: str | Sequence[str], kind: Kind, tags: Tags | None = None) -> Judged:
+def judge(text: str, answer: str | Sequence[str], match: Match, tags: Tags | None = None) -> Judged:
     """Judge a whole reply, tag included, against one or several accepted answers.
 
     The format is valid if the reply holds tag, `<answer>`, a visible answer and `</answer>`. What
     follows `</answer>` is no part of a reply.
 
     Raises:
-        ValueError: unknown kind, no accepted answer, or one that is none of its kind.
+        ValueError: unknown match, no accepted answer, or one that is none of its kind.
     """
-    if kind not in _READERS:
-        raise ValueError(f"kind must be one of {', '.join(_READERS)}")
+    if match not in _READERS:
+        raise ValueError(f"match must be one of {', '.join(_READERS)}")
     accepted = [answer] if isinstance(answer, str) else list(answer)
     if not accepted:
         raise ValueError("there is no accepted answer")
@@ -60,22 +61,24 @@ def judge(text: str, answer: str | Sequence[str], kind: Kind, tags: Tags | None 
     return Judged(
         mode=reply.mode,
         is_valid_format=reply.is_complete and bool(given),
-        is_correct=matches(given, accepted, kind),
+        is_correct=matches(given, accepted, match),
     )
 
 
-def matches(given: str, accepted: Sequence[str], kind: Kind) -> bool:
+def matches(given: str, accepted: Sequence[str], match: Match) -> bool:
     """Whether an answer equals one of the accepted ones, all of that kind; by `mention`, holds it.
 
     Raises:
         ValueError: an accepted answer is none of its kind.
     """
-    read = _READERS[kind]
+    read = _READERS[match]
     wanted = [read(one) for one in accepted]
     if None in wanted:
-        raise ValueError(f"an accepted answer is no {kind}: {accepted[wanted.index(None)][:80]!r}")
+        raise ValueError(
+            f"an accepted answer cannot be read as {match}: {accepted[wanted.index(None)][:80]!r}"
+        )
     found = read(given) if given and len(given) <= MAX_ANSWER_CHARACTERS else None
-    if kind == "mention" and isinstance(found, str):
+    if match == "mention" and isinstance(found, str):
         is_short = len(found.split()) <= MAX_MENTION_WORDS
         return is_short and any(f" {one} " in f" {found} " for one in wanted)
     return found is not None and any(_is_same(found, one) for one in wanted)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from model.card import save_card
 from training import cpu, processes
-from training.begun import begin
+from training.begun import CHECKPOINTS, begin
 from training.cards import base_card
 from training.checkpoints import base_dtype, last_complete, lora, shrink
 from training.config import ConfigInvalid, SftConfig
@@ -83,11 +83,13 @@ def train(config: SftConfig, console: Console) -> Path:
 
     Raises:
         ConfigInvalid: the folder holds another run, or no row is short enough.
+        DataInvalid: the data cannot be read, or an item lacks a persona or a trace.
+        CardInvalid: the card is malformed.
     """
     folder = config.out / ("adapter" if config.lora_rank else "model")
     require_hardware(config)
     if begin(config):
-        logger.info("trained already; remove %s to train anew", config.out)
+        logger.info("already trained; remove %s to train again", config.out)
         return folder
     if config.use_cpu:
         cpu.prepare()
@@ -102,7 +104,7 @@ def train(config: SftConfig, console: Console) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(config.model)
     found = rows(config, tokenizer)
     arguments = SFTConfig(
-        output_dir=str(config.out / "checkpoints"),
+        output_dir=str(config.out / CHECKPOINTS),
         per_device_train_batch_size=config.batch_size,
         gradient_accumulation_steps=processes.passes(config.rows, config.batch_size, "rows"),
         ddp_find_unused_parameters=False,
@@ -136,7 +138,7 @@ def train(config: SftConfig, console: Console) -> Path:
         peft_config=lora(config.lora_rank),
     )
     attach(trainer, config.out, console, open_probe(config, tokenizer), config.probe_every)
-    last = last_complete(config.out / "checkpoints")
+    last = last_complete(config.out / CHECKPOINTS)
     trainer.train(resume_from_checkpoint=last and str(last))
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():

@@ -51,10 +51,10 @@ def read_decision(
     if len(rivals) != 2:
         return Decision(mode, source)
     chosen, other = rivals[0].logprob, rivals[1].logprob
-    pair = (chosen, other) if mode is Mode.GENERAL else (other, chosen)
+    log_odds = other - chosen if mode is Mode.GENERAL else chosen - other
     shared = sum(entry.logprob for entry in opening[: tag_ids.parting])
     mass = math.exp(shared) * (math.exp(chosen) + math.exp(other))
-    return Decision(mode, source, calibration.probability(*pair), mass)
+    return Decision(mode, source, calibration.probability(log_odds), mass)
 
 
 def read_probe(raw: bytes, plan: Plan) -> tuple[Decision, wire.Usage]:

@@ -40,11 +40,14 @@ class Finding:
     is_note: bool = False
 
 
-class Note(PersonaDualError):
+@dataclass(frozen=True)
+class Note:
     """Nothing to fix, and something to know."""
 
+    says: str
 
-Check = Callable[[], str]
+
+Check = Callable[[], str | Note]
 
 
 def findings(gateway: Gateway, data: Path, model: Path | None) -> Iterator[Finding]:
@@ -71,27 +74,28 @@ def findings(gateway: Gateway, data: Path, model: Path | None) -> Iterator[Findi
 
 def _found(name: str, check: Check) -> Finding:
     try:
-        return Finding(name, check())
-    except Note as note:
-        return Finding(name, note.message, is_note=True)
+        found = check()
     except PersonaDualError as error:
         return Finding(name, error.message, is_wrong=True)
+    if isinstance(found, Note):
+        return Finding(name, found.says, is_note=True)
+    return Finding(name, found)
 
 
-def _python() -> str:
+def _python() -> str | Note:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST_PYTHON:
         raise StartFailed(f"{version} is too old: install Python 3.11, then make install")
     if sys.version_info[:2] != OLDEST_PYTHON:
-        raise Note(f"{version}: the locks are made for 3.11")
+        return Note(f"{version}: the locks are made for 3.11")
     return version
 
 
-def _packages() -> str:
+def _packages() -> str | Note:
     package = _installed_engine() or CPU_PACKAGE
     lock = ROOT / "requirements" / LOCKS[package]
     if not lock.is_file():
-        raise Note("no lock beside this installation to compare with")
+        return Note("no lock beside this installation to compare with")
     locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", lock.read_text(encoding="utf-8"), re.M))
     differing = []
     for found in metadata.distributions():
@@ -104,10 +108,10 @@ def _packages() -> str:
     return f"as in {lock.name}"
 
 
-def _torch() -> str:
+def _torch() -> str | Note:
     version, package = _version("torch"), _installed_engine()
     if version is None:
-        raise Note("not installed; engine and training need it: make install")
+        return Note("not installed; engine and training need it: make install")
     is_cpu = package == CPU_PACKAGE
     if (is_cpu and "+cu" in version) or (package == CUDA_PACKAGE and "+cpu" in version):
         raise StartFailed(f"{version} is not the build for {package}: make clean install")
@@ -115,14 +119,14 @@ def _torch() -> str:
     if unfit:
         raise StartFailed(f"{version} is broken by {' '.join(unfit)}: pip uninstall them")
     if is_cpu and Path("/dev/nvidia0").exists():
-        raise Note(f"{version}: there is a GPU; make clean install DEVICE=cuda uses it")
+        return Note(f"{version}: there is a GPU; make clean install DEVICE=cuda uses it")
     return version
 
 
-def _settings(settings: Settings) -> str:
+def _settings(settings: Settings) -> str | Note:
     policy_of(settings)
     if lines := strangers():
-        raise Note("; ".join(lines))
+        return Note("; ".join(lines))
     return "well formed" + (", the policy file too" if settings.policy else "")
 
 
@@ -194,19 +198,19 @@ async def _has_gate(settings: Settings) -> bool:
         await engine.close()
 
 
-def _card(settings: Settings, data: Path, model: Path | None) -> str:
+def _card(settings: Settings, data: Path, model: Path | None) -> str | Note:
     folder = model or settings.checkpoint
     if folder is None:
         if "engine_url" in settings.model_fields_set:
-            raise Note("where the engine says; else name its folder by PERSONADUAL_CHECKPOINT")
+            return Note("where the engine says; else name its folder by PERSONADUAL_CHECKPOINT")
         folder = data / "models" / "pocket"
         if not folder.is_dir():
-            raise Note("Pocket is built by the first personadual serve")
+            return Note("Pocket is built by the first personadual serve")
     if not folder.is_dir():
         raise StartFailed(f"{folder} is no folder: name the checkpoint's with --model")
     _, warning = load_card(folder)
     if warning:
-        raise Note(f"{folder}: {warning}")
+        return Note(f"{folder}: {warning}")
     return f"{folder}"
 
 

@@ -83,6 +83,7 @@ class TagRule:
         general_id, personalized_id = self.ids.rivals()
         # log_softmax subtracts the same number from both, so raw logits give the same difference.
         lead = logits[rows, personalized_id].double() - logits[rows, general_id].double()
+        # Calibration.score, on tensors; test_gate.py::test_the_score_is_that_of_the_calibration.
         score = lead * self.calibration.slope + self.calibration.intercept
         # Not a number (both ids forbidden) compares false and falls to general.
         is_personalized = (score >= bounds) & ~torch.isposinf(bounds) | torch.isneginf(bounds)

@@ -74,7 +74,7 @@ def read_input(recipe: Recipe) -> Input:
     tests = load_test_questions(recipe.test_sets, ledger.dropped)
     people = personas(recipe.personas, ledger.dropped)
     if not people:
-        raise DataInvalid("personas: there is none")
+        raise DataInvalid("personas: there are none")
     pools: list[list[Question]] = []
     for source in recipe.sources:
         if not source.quota:

@@ -29,14 +29,14 @@ def build(
         bool, typer.Option("--again", help="Ask once more for what failed in an earlier run.")
     ] = False,
     allow_short: Annotated[
-        bool, typer.Option("--allow-short", help="Fewer rows than the quotas are no failure.")
+        bool, typer.Option("--allow-short", help="Do not fail where rows are short of the quotas.")
     ] = False,
 ) -> None:
     """Build SFT and RL files; a killed build goes on when called again, and asks nothing twice.
 
     A quota that is not met ends it with status 1; the files then hold what there is.
     """
-    with reported("stopped; the journal keeps what was answered, call again to go on"):
+    with reported("stopped; the journal keeps what was answered, run it again to go on"):
         read = load_recipe(recipe)
         check_files(read, recipe)
         api_key = _api_key(read, recipe)

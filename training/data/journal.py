@@ -16,7 +16,8 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from training.items import DataInvalid, first_wrong
+from model.validation import describe
+from training.items import DataInvalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Journal:
             self._entries = self._load(path, again)
         except OSError as error:
             self._file.close()
-            raise DataInvalid(f"{path} is written to by another build") from error
+            raise DataInvalid(f"{path} is being written by another build") from error
         except DataInvalid:
             self._file.close()
             raise
@@ -102,7 +103,7 @@ class Journal:
             try:
                 entry = _ENTRY.validate_json(line)
             except ValidationError as error:
-                raise DataInvalid(f"{path}, line {number}: {first_wrong(error)}") from error
+                raise DataInvalid(f"{path}, line {number}: {describe(error)}") from error
             if entry.failure is None or not again:
                 entries[entry.key] = entry
         return entries

@@ -39,7 +39,7 @@ class Ledger:
         return [line for source in order for line in (*kept, *dropped) if line[0] == source]
 
     def short(self) -> int:
-        """Rows that are missing to the quotas."""
+        """Rows still missing from the quotas."""
         return sum((self.wanted - self.kept).values())
 
     def require(self) -> None:

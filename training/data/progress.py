@@ -18,14 +18,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from training.data.recipe import Teacher as Settings
+from training.data.recipe import TeacherSettings
 from training.data.teacher import Meter
 
 
 class Board:
     """Shows one stage at a time; `meter` is the teacher's."""
 
-    def __init__(self, console: Console, settings: Settings, meter: Meter) -> None:
+    def __init__(self, console: Console, settings: TeacherSettings, meter: Meter) -> None:
         self._console = console
         self._settings = settings
         self._meter = meter

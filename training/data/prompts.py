@@ -107,7 +107,7 @@ class Prompts:
         reply = parse_reply(tag + plain, self.tags)
         trace = Trace(reply.reasoning.strip(), reply.answer.strip())
         if not (reply.is_complete and trace.reasoning and trace.answer):
-            raise Unusable("no <answer> behind a reasoning")
+            raise Unusable("no <answer> after the reasoning")
         again = parse_reply(write_reply(trace, tag), self.tags)
         if any(one.strip() in plain for one in self.tags) or again.answer != trace.answer:
             raise Unusable("a marker within the text")

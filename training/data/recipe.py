@@ -83,7 +83,7 @@ class TestSet(Rows):
     fields: Annotated[tuple[str, ...], Field(min_length=1)] = ("question",)
 
 
-class Teacher(_Part):
+class TeacherSettings(_Part):
     """A model behind an OpenAI-compatible endpoint.
 
     `retries` are the client's own, for time-outs, 429 and 5xx; `tries` is how often a reply that
@@ -131,7 +131,7 @@ class Recipe(_Part):
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
     personas: Rows
     test_sets: tuple[TestSet, ...] = ()
-    teacher: Teacher
+    teacher: TeacherSettings
 
     @model_validator(mode="after")
     def _has_names(self) -> Self:

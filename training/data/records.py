@@ -19,6 +19,8 @@ _HALF_PAIR = re.compile("[\ud800-\udfff]")
 class NoText(DataInvalid):
     """A field of a row is null: the row holds nothing to use, while the others may."""
 
+    code = "no_text"
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

@@ -18,8 +18,7 @@ from training.data.overlap import normalise
 from training.data.recipe import Rows, Source
 from training.data.records import NoText, Record, read
 from training.items import Kind
-from training.rewards import Kind as Match
-from training.rewards import matches
+from training.rewards import Match, matches
 
 MAX_ANSWER_WORDS = 8
 """A longer answer in words is equal to no other by chance."""

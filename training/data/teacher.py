@@ -15,15 +15,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import openai
-from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
 from model.errors import PersonaDualError
-from training.address import api_base
-from training.attempts import limit_s
 from training.data.journal import Entry, Journal
 from training.data.prompts import Unusable, Wish
-from training.data.recipe import Teacher as Settings
+from training.data.recipe import TeacherSettings
+from training.openai_client import limit_s, open_client
 
 T = TypeVar("T")
 _REFUSED = "refused"
@@ -36,7 +34,7 @@ _FAILURES: tuple[tuple[type[openai.APIError], str], ...] = (
 )
 _USELESS = {
     401: None,
-    402: "there is no balance for this key; top it up and call again, which goes on from here",
+    402: "there is no balance for this key; top it up and run again, which goes on from here",
     403: None,
     404: None,
 }
@@ -74,7 +72,7 @@ class Meter:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
-    def usd(self, settings: Settings) -> float:
+    def usd(self, settings: TeacherSettings) -> float:
         return (
             self.prompt_tokens * settings.usd_per_million_prompt_tokens
             + self.completion_tokens * settings.usd_per_million_completion_tokens
@@ -89,17 +87,14 @@ class Teacher:
     """
 
     def __init__(
-        self, settings: Settings, api_key: str, journal: Journal, named: Named = IN_A_RECIPE
+        self, settings: TeacherSettings, api_key: str, journal: Journal, named: Named = IN_A_RECIPE
     ) -> None:
         self.meter = Meter()
         self._settings = settings
         self._named = named
         self._journal = journal
-        self._client = AsyncOpenAI(
-            base_url=api_base(settings.url),
-            api_key=api_key,
-            max_retries=settings.retries,
-            timeout=settings.timeout_s,
+        self._client = open_client(
+            settings.url, api_key=api_key, timeout_s=settings.timeout_s, retries=settings.retries
         )
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._limit_s = limit_s(settings.timeout_s, settings.retries)
@@ -169,7 +164,7 @@ class Teacher:
                 see = f"see {self._named.request}; " if entry.failure == _REFUSED else ""
                 raise TeacherFailed(
                     f"the teacher failed {count} times in a row ({entry.failure}); {see}"
-                    "its replies so far are in the journal, and a further call goes on from them"
+                    "its replies so far are in the journal, and another run goes on from them"
                 )
             return
         self._keep_failed()

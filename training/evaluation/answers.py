@@ -18,9 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from model.errors import PersonaDualError
 from model.mode import Mode
+from model.validation import describe
 from training.evaluation.conditions import Isolation, Shown
 from training.evaluation.plan import Key, Plan
-from training.items import DataInvalid, Kind, first_wrong
+from training.items import DataInvalid, Kind
 
 ANSWERS = "answers.jsonl"
 ASKED = "asked.json"
@@ -28,6 +29,8 @@ ASKED = "asked.json"
 
 class RunDiffers(PersonaDualError):
     """A folder holds the answers to other questions."""
+
+    code = "run_differs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def read_answers(folder: Path) -> list[Answer]:
         try:
             answer = _ANSWER.validate_json(line)
         except ValidationError as error:
-            raise DataInvalid(f"{path}, line {number}: {first_wrong(error)}") from error
+            raise DataInvalid(f"{path}, line {number}: {describe(error)}") from error
         answers[answer.key] = answer
     return list(answers.values())
 
@@ -119,7 +122,7 @@ def read_asked(folder: Path) -> Asked:
     except OSError as error:
         raise DataInvalid(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise DataInvalid(f"{path}: {first_wrong(error)}") from error
+        raise DataInvalid(f"{path}: {describe(error)}") from error
 
 
 def pin(folder: Path, asked: Asked) -> None:

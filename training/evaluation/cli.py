@@ -42,7 +42,7 @@ MaxTokens = Annotated[
 Out = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads it at run time
     typer.Option(
-        help="Folder for answers and report; a run that was ended goes on there.",
+        help="Folder for answers and report; a run that was stopped goes on there.",
         show_default=f"{FOLDER}/MODEL-SUITE",
     ),
 ]
@@ -65,7 +65,7 @@ def evaluate(
     max_tokens: MaxTokens = 128,
     limit: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="So many items, taken evenly from the suite."),
+        typer.Option(min=1, help="At most this many items, taken evenly from the suite."),
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests at once.")] = 16,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds an attempt may take.")] = 120.0,

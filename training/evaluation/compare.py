@@ -15,6 +15,7 @@ from training.evaluation.intervals import Bootstrap, Estimate, SignTest, estimat
 from training.evaluation.measures import Label, Measure, measures
 from training.evaluation.page import frame
 from training.evaluation.plots import signed
+from training.evaluation.sections import TITLES
 from training.evaluation.sheet import Sheet
 from training.evaluation.tables import WAYS, number, p_value, section, table, words
 
@@ -23,11 +24,14 @@ COMPARED = (
     *("agreement", "brier", "regret", "oracle_accuracy", "swap_invariance", "swap_change"),
     *("valid_format", "failed", "latency", "tokens"),
 )
-DIFFERENCES = frozenset({"interference", "benefit", "injection", "adoption", "regret"})
+SIGNED = frozenset({*TITLES, "regret"})
+"""Shares that may be negative."""
 
 
 class NotComparable(PersonaDualError):
     """Two runs have no item in common, or asked other questions under the same ids."""
+
+    code = "not_comparable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ def cells(pair: Pair) -> tuple[str, str, str, str]:
     """First, second, their difference with its interval, and the test, in words."""
     gap = pair.difference
     if pair.unit == "share":
-        one = signed if pair.label.measure in DIFFERENCES else _percent
+        one = signed if pair.label.measure in SIGNED else _percent
         said = f"{signed(gap.value)} ({signed(gap.low)} to {signed(gap.high)})"
         return one(pair.first.value), one(pair.second.value), said, p_value(pair.test)
     said = f"{gap.value:+.3g} ({gap.low:+.3g} to {gap.high:+.3g})".replace("-", "\u2212")

@@ -14,23 +14,24 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI
+from openai import APIConnectionError, APIStatusError, APITimeoutError
 
 from model.errors import PersonaDualError
 from model.mode import Mode
 from model.prompt import render
 from model.reply import parse_reply
-from training.address import api_base
-from training.attempts import limit_s
 from training.evaluation.answers import Answer
 from training.evaluation.conditions import Shown, false_claim, makes_sense, persona_text
 from training.evaluation.plan import Ask, Plan
 from training.evaluation.readings import Reading, read_answer, read_claim
+from training.openai_client import limit_s, open_client
 from training.rewards import MAX_ANSWER_CHARACTERS, MAX_REPLY_CHARACTERS
 
 
 class EndpointUnusable(PersonaDualError):
     """An endpoint cannot be asked at all: no connection, no such model, a key that is refused."""
+
+    code = "endpoint_unusable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,10 @@ class Endpoint:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise EndpointUnusable(f"{url} is no URL; give one like http://127.0.0.1:8080")
+            raise EndpointUnusable(f"{url} is not a URL; give one like http://127.0.0.1:8080")
         self.model = model
         self.has_modes = False
-        self._client = AsyncOpenAI(
-            base_url=api_base(url), api_key=api_key, timeout=timeout_s, max_retries=retries
-        )
+        self._client = open_client(url, api_key=api_key, timeout_s=timeout_s, retries=retries)
         self._limit_s = limit_s(timeout_s, retries)
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ Array = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
 DRAWS = 2_000
+SEED = 0
 LEVEL = 0.95
 MAX_KEPT = 8_000_000
 """Weights that are held at once: 32 MB."""
@@ -65,15 +66,15 @@ class Bootstrap:
     `groups`: of each item, `[N]`, what it asks for. `of_item` has their places.
     """
 
-    def __init__(self, groups: Sequence[Hashable], draws: int = DRAWS, seed: int = 0) -> None:
+    def __init__(self, groups: Sequence[Hashable]) -> None:
         places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
         self.of_item: Places = np.array([places[group] for group in groups], dtype=np.int64)
-        self._groups, self._draws, self._seed = len(places), draws, seed
-        is_kept = self._groups * draws <= MAX_KEPT
+        self._groups = len(places)
+        is_kept = self._groups * DRAWS <= MAX_KEPT
         self._kept = list(self._weights()) if is_kept else None
 
     def sums(self, columns: Array) -> Array:
-        """Sums over the drawn items: `[N, K]` to `[draws, K]`."""
+        """Sums over the drawn items: `[N, K]` to `[DRAWS, K]`."""
         by_group = np.zeros((self._groups, columns.shape[1]))
         np.add.at(by_group, self.of_item, columns)
         weights = self._kept if self._kept is not None else self._weights()
@@ -85,10 +86,10 @@ class Bootstrap:
 
     def _weights(self) -> Iterator[npt.NDArray[np.float32]]:
         """How often each group was drawn, `[some draws, groups]` at a time."""
-        rng = np.random.default_rng(self._seed)
-        step = max(1, min(self._draws, 1_000_000 // max(self._groups, 1)))
-        for begin in range(0, self._draws, step):
-            rows = min(step, self._draws - begin)
+        rng = np.random.default_rng(SEED)
+        step = max(1, min(DRAWS, 1_000_000 // max(self._groups, 1)))
+        for begin in range(0, DRAWS, step):
+            rows = min(step, DRAWS - begin)
             drawn = rng.integers(self._groups, size=(rows, self._groups))
             drawn += np.arange(rows)[:, None] * self._groups
             counts = np.bincount(drawn.ravel(), minlength=rows * self._groups)

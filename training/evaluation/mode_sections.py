@@ -129,5 +129,5 @@ def soundness(report: Report) -> Iterator[str]:
         table(["What failed", "answers"], failures),
         table(["Way", "valid format", "failed"], sound),
         table(["Cost of an answer", "mode", "seconds", "tokens", "answers"], cost),
-        table(["Seconds that so many stay under", "50%", "90%", "99%"], spread),
+        table(["Seconds that this share stays under", "50%", "90%", "99%"], spread),
     )

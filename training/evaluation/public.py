@@ -18,7 +18,7 @@ from training.data.recipe import Rows
 from training.data.records import NoText, Record, read
 from training.data.sources import LETTERS, Skip, between, digest, tidy_persona
 from training.items import Condition, Item, Kind, flaw
-from training.rewards import Kind as Match
+from training.rewards import Match
 
 DECISIONS = ("yes", "no", "maybe")
 """Of PubMedQA, as options A to C."""
@@ -117,7 +117,7 @@ def _mmlu_pro(record: Record) -> Item | Skip:
     letter = read_choice(record.text("answer"))
     index = record.value("answer_index")
     if letter is not None and index != LETTERS.index(letter):
-        raise record.wrong("answer_index", "is another option than answer")
+        raise record.wrong("answer_index", "is not the option that answer names")
     return _choice(record, record.value("question_id"), record.text("category"), options, letter)
 
 

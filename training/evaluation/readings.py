@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import cast
 
 from model.reading import read_number, read_text
 from training import rewards
@@ -38,7 +37,7 @@ def read_answer(item: Item, text: str) -> Reading:
     if item.kind is Kind.CHAT:
         return Reading(None, None)
     given = text.strip()
-    exact = rewards.matches(given, item.answers, cast(rewards.Kind, item.match))
+    exact = rewards.matches(given, item.answers, item.match)
     return Reading(exact, exact or _holds(item, given[: rewards.MAX_ANSWER_CHARACTERS]))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from model.validation import describe
 from training.evaluation.answers import Answer, Asked
 from training.evaluation.intervals import Bootstrap, Estimate, SignTest, estimate, sign_test
 from training.evaluation.measures import AUTO_SHARED, Label, Measure, measures
@@ -20,10 +21,9 @@ from training.evaluation.parity import Gap, gaps, parity
 from training.evaluation.reliability import Reliability, reliability
 from training.evaluation.sheet import Sheet
 from training.evaluation.worst import Worst, worst
-from training.items import DataInvalid, Item, Kind, first_wrong
+from training.items import DataInvalid, Item, Kind
 
 BARS = 20
-TESTED = frozenset({"interference", "benefit", "injection", "adoption", "isolation_gain"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def rows_of(found: Iterable[Measure], bootstrap: Bootstrap) -> list[Row]:
         value = estimate(measure.terms, bootstrap, is_rate=is_rate)
         if value is None:
             continue
-        test = _test(measure, bootstrap) if measure.label.measure in TESTED else None
+        test = _test(measure, bootstrap) if len(measure.terms) == 2 else None
         rows.append(Row(measure.label, measure.unit, value, test))
     return rows
 
@@ -149,7 +149,7 @@ def load_report(run: Path) -> Report:
     except OSError as error:
         raise DataInvalid(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise DataInvalid(f"{path}: {first_wrong(error)}") from error
+        raise DataInvalid(f"{path}: {describe(error)}") from error
 
 
 def _reading(asked: Asked) -> str:
@@ -211,7 +211,9 @@ def _notes(asked: Asked, sheet: Sheet, expected: int) -> list[str]:
     answered = len(sheet.answers)
     failed = sum(answer.error is not None for answer in sheet.answers)
     if answered < expected:
-        notes.append(f"{answered} of {expected} questions are asked so far; the run is not over.")
+        notes.append(
+            f"{answered} of {expected} questions have been asked so far; the run is not over."
+        )
     if failed:
         notes.append(
             f"{failed} of {answered} answers failed ({failed / answered:.1%}). They count as wrong"

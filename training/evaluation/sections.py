@@ -25,7 +25,7 @@ from training.items import Kind
 
 MAX_SHOWN = 400
 """Characters of an answer that the page shows."""
-DIFFERENCES = {
+TITLES = {
     "interference": "Interference: no persona minus an unrelated one",
     "benefit": "Benefit: the fitting persona minus none",
     "injection": "Injection: no persona minus one with orders and a false claim",
@@ -72,7 +72,7 @@ def _of_kind(report: Report, measure: str, kind: Kind, title: str, about: str) -
 def _differences(report: Report, kind: Kind) -> str:
     rows = [
         [
-            f"{DIFFERENCES[row.label.measure]}<br><em>{way(row)}{_beside(row)}</em>",
+            f"{TITLES[row.label.measure]}<br><em>{way(row)}{_beside(row)}</em>",
             number(signed(row.estimate.value)),
             number(f"{signed(row.estimate.low)} to {signed(row.estimate.high)}"),
             number(f"{row.test.better} : {row.test.worse}" if row.test else ""),
@@ -91,12 +91,12 @@ def _belongs(row: Row, kind: Kind) -> bool:
     label = row.label
     if kind is Kind.PERSONALIZED:
         return label.measure == "benefit" and label.part == kind
-    is_difference = label.measure in DIFFERENCES and label.part == kind
+    is_difference = label.measure in TITLES and label.part == kind
     return is_difference or label.measure == "isolation_gain"
 
 
 def _order(row: Row) -> int:
-    names = list(DIFFERENCES)
+    names = list(TITLES)
     return names.index(row.label.measure) if row.label.measure in names else len(names)
 
 

@@ -12,16 +12,17 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from model.console import console, errors, reported
+from model.validation import describe
 from training.data.ledger import Ledger
-from training.data.recipe import Rows, Teacher
-from training.items import Condition, DataInvalid, Item, first_wrong
+from training.data.recipe import Rows, TeacherSettings
+from training.items import Condition, DataInvalid, Item
 
 if TYPE_CHECKING:
     from training.evaluation.suite_build import Wanted
 
 FILES = (".json", ".jsonl", ".parquet")
 PERSONA_HUB = "proj-persona/PersonaHub:persona"
-GOES_ON = "stopped; the journal keeps what the teacher answered, call again to go on"
+GOES_ON = "stopped; the journal keeps what the teacher answered, run it again to go on"
 
 
 def suite(
@@ -61,7 +62,7 @@ def suite(
     ] = "none",
     limit: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="So many items; the paper's number if left out."),
+        typer.Option(min=1, help="At most this many items; the paper's number if left out."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides which items and which personas.")] = 42,
 ) -> None:
@@ -90,12 +91,14 @@ def _wanted(
     public = PUBLIC[name]
     rows = _rows(source, "test") if source else public.rows
     if rows is None:
-        raise typer.BadParameter(f"{name} has no known place; name its files", param_hint="--from")
+        raise typer.BadParameter(
+            f"{name} has no known location; name its files", param_hint="--from"
+        )
     return Wanted(name, rows, columns, limit or public.items, seed)
 
 
 def _make(
-    wanted: Wanted, people: Rows | None, writer: Teacher | None, api_key: str, out: Path
+    wanted: Wanted, people: Rows | None, writer: TeacherSettings | None, api_key: str, out: Path
 ) -> None:
     from training.data.sources import personas as read_personas
     from training.evaluation.suite_build import draw, with_unaligned, write_note
@@ -120,7 +123,7 @@ def _make(
         raise DataInvalid(f"{out} cannot be written: {error.strerror or error}") from error
     console.print(ledger.table())
     if ledger.short():
-        errors.print(f"  [yellow]{ledger.short()} items fewer than asked for[/yellow]")
+        errors.print(f"  [yellow]{ledger.short()} fewer items than asked for[/yellow]")
     if aligned == "none":
         errors.print(
             "  [yellow]no aligned personas: name a --teacher, or ask under --conditions"
@@ -132,7 +135,7 @@ def _make(
 
 async def _write_aligned(
     items: Sequence[Item],
-    settings: Teacher,
+    settings: TeacherSettings,
     api_key: str,
     out: Path,
     ledger: Ledger,
@@ -140,13 +143,12 @@ async def _write_aligned(
 ) -> list[Item]:
     from training.data.journal import Journal
     from training.data.progress import Board
-    from training.data.teacher import Named
-    from training.data.teacher import Teacher as Asked
+    from training.data.teacher import Named, Teacher
     from training.evaluation.suite_build import with_aligned
 
     named = Named("--teacher, --teacher-model and --api-key", "--teacher-model")
     with Journal(out.with_suffix(".journal.jsonl")) as journal:
-        async with Asked(settings, api_key, journal, named) as teacher:
+        async with Teacher(settings, api_key, journal, named) as teacher:
             with Board(console, settings, teacher.meter) as board:
                 return await with_aligned(items, teacher, ledger, board, name)
 
@@ -159,11 +161,11 @@ def _rows(source: str, split: str) -> Rows:
     return Rows(datasets=name, subset=subset or None, split=own_split or split)
 
 
-def _teacher(url: str, model: str, concurrency: int) -> Teacher:
+def _teacher(url: str, model: str, concurrency: int) -> TeacherSettings:
     try:
-        return Teacher(url=url, model=model, concurrency=concurrency)
+        return TeacherSettings(url=url, model=model, concurrency=concurrency)
     except ValidationError as error:
-        raise typer.BadParameter(first_wrong(error), param_hint="--teacher") from error
+        raise typer.BadParameter(describe(error), param_hint="--teacher") from error
 
 
 def _columns(pairs: Sequence[str]) -> dict[str, str]:

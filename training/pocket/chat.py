@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from model.mode import Mode
 from training.items import Condition, Item, Kind, Trace
 from training.pocket import interests
-from training.pocket.people import about, attributes, read_toml, texts
+from training.pocket.people import about, attributes, texts
 from training.pocket.side import Side
+from training.pocket.words import read_words
 from training.pocket.world import countries
 
 
@@ -30,7 +31,7 @@ class Words:
     me: dict[str, Turns]
 
 
-WORDS = read_toml(__file__, Words)
+WORDS = read_words(__file__, Words)
 
 
 def draw(rng: random.Random, side: Side, name: str) -> Item:
@@ -77,16 +78,16 @@ def draw(rng: random.Random, side: Side, name: str) -> Item:
         )
     known = {Condition.ALIGNED: about(rng, says), Condition.UNALIGNED: about(rng)}
     return Item(
-        name,
-        Kind.CHAT,
-        topic,
-        entity,
-        False,
-        mode,
-        asked,
-        [],
-        "text",
-        texts(known),
-        traces,
-        attributes(known),
+        id=name,
+        kind=Kind.CHAT,
+        topic=topic,
+        entity=entity,
+        is_hard=False,
+        mode=mode,
+        question=asked,
+        answers=[],
+        match="text",
+        personas=texts(known),
+        traces=traces,
+        attributes=attributes(known),
     )

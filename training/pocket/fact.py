@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from training.pocket.people import read_toml
 from training.pocket.side import Side
+from training.pocket.words import read_words
+from training.rewards import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Fact:
     answer: str
     why: str
     wrong: list[str] = field(default_factory=list)
-    match: str = "text"
+    match: Match = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Words:
     asks: dict[str, list[str]]
 
 
-WORDS = read_toml(__file__, Words)
+WORDS = read_words(__file__, Words)
 
 
 def ask(rng: random.Random, side: Side, way: str, *about: object) -> str:
@@ -48,5 +49,6 @@ def ask(rng: random.Random, side: Side, way: str, *about: object) -> str:
     return rng.choice(side.words(WORDS.asks[way])).format(*about)
 
 
-def others(rng: random.Random, pool: list[str], answer: str, count: int = 3) -> list[str]:
-    return rng.sample(sorted({text for text in pool if text != answer}), count)
+def others(rng: random.Random, pool: list[str], answer: str) -> list[str]:
+    """Three wrong answers of the pool."""
+    return rng.sample(sorted({text for text in pool if text != answer}), 3)

@@ -10,9 +10,10 @@ import random
 from dataclasses import dataclass
 from functools import cache
 
-from training.pocket.people import read_toml
 from training.pocket.side import Side
 from training.pocket.wish import Wish, because, offered, whoever_asks
+from training.pocket.words import read_words
+from training.rewards import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Words:
     interests: dict[str, Interest]
 
 
-WORDS = read_toml(__file__, Words)
+WORDS = read_words(__file__, Words)
 _TOPICS = [(name, topic) for name, group in WORDS.interests.items() for topic in group.topics]
 
 
@@ -59,11 +60,21 @@ def draw(rng: random.Random, side: Side) -> Wish:
     value, *others = rng.sample(values, 3)
     says, answer = rng.choice(group.says).format(x=value), rng.choice(topic.answers)
     question, text = rng.choice(side.words(topic.asks)), answer.format(x=value)
-    accepted, match = ([text], "number") if value.isdigit() else ([value], "mention")
+    match: Match = "number" if value.isdigit() else "mention"
+    accepted = [text if match == "number" else value]
     wish = Wish(
-        topic_name, f"{name} {value}", topic.hard, question, says, because(says, text), text,
-        accepted, match, topic.usual, whoever_asks(topic.usual),
-    )  # fmt: skip
+        topic=topic_name,
+        entity=f"{name} {value}",
+        is_hard=topic.hard,
+        question=question,
+        says=says,
+        why=because(says, text),
+        answer=text,
+        accepted=accepted,
+        match=match,
+        usual=topic.usual,
+        whoever=whoever_asks(topic.usual),
+    )
     if topic.hard or rng.random() < 2 / 3:
         return wish
     return offered(rng, wish, [rng.choice(topic.answers).format(x=other) for other in others])

@@ -68,17 +68,17 @@ def _fact(rng: random.Random, side: Side, name: str) -> Item:
         Condition.UNALIGNED: about(rng, *_misleading(rng, side, fact)),
     }
     return Item(
-        name,
-        Kind.OBJECTIVE,
-        fact.topic,
-        fact.entity,
-        is_hard,
-        Mode.GENERAL,
-        question,
-        [answer],
-        match,
-        texts(known),
-        {
+        id=name,
+        kind=Kind.OBJECTIVE,
+        topic=fact.topic,
+        entity=fact.entity,
+        is_hard=is_hard,
+        mode=Mode.GENERAL,
+        question=question,
+        answers=[answer],
+        match=match,
+        personas=texts(known),
+        traces={
             Mode.GENERAL: Trace(
                 f"This asks for {topic.what}, the same for whoever asks. {why}", answer
             ),
@@ -86,7 +86,7 @@ def _fact(rng: random.Random, side: Side, name: str) -> Item:
                 f"The persona tells of the user, but {topic.what} stays the same. {why}", answer
             ),
         },
-        attributes(known),
+        attributes=attributes(known),
     )
 
 
@@ -107,21 +107,21 @@ def _personal(rng: random.Random, side: Side, name: str, wish: Wish) -> Item:
         Condition.UNALIGNED: about(rng, interests.besides(rng, side, wish.topic)),
     }
     return Item(
-        name,
-        Kind.PERSONALIZED,
-        wish.topic,
-        wish.entity,
-        wish.is_hard,
-        Mode.PERSONALIZED,
-        wish.question,
-        wish.accepted,
-        wish.match,
-        texts(known),
-        {
+        id=name,
+        kind=Kind.PERSONALIZED,
+        topic=wish.topic,
+        entity=wish.entity,
+        is_hard=wish.is_hard,
+        mode=Mode.PERSONALIZED,
+        question=wish.question,
+        answers=wish.accepted,
+        match=wish.match,
+        personas=texts(known),
+        traces={
             Mode.GENERAL: Trace(wish.whoever, wish.usual),
             Mode.PERSONALIZED: Trace(wish.why, wish.answer),
         },
-        attributes(known),
+        attributes=attributes(known),
     )
 
 

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import random
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
-
-from pydantic import TypeAdapter
 
 from model.persona import Attribute, Persona
 from training.items import Condition
-
-T = TypeVar("T")
-
-
-def read_toml(beside: str, kind: type[T]) -> T:
-    """The TOML file of a module's name, as `kind`."""
-    text = Path(beside).with_suffix(".toml").read_text(encoding="utf-8")
-    return TypeAdapter(kind).validate_python(tomllib.loads(text))
+from training.pocket.words import read_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +22,7 @@ class People:
     countries: list[str]
 
 
-PEOPLE = read_toml(__file__, People)
+PEOPLE = read_words(__file__, People)
 GENDERS = ["woman", "man"]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from training.pocket.people import read_toml
 from training.pocket.side import Side
 from training.pocket.wish import Wish, because, offered, whoever_asks
+from training.pocket.words import read_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Words:
     tastes: dict[str, list[Taste]]
 
 
-WORDS = read_toml(__file__, Words)
+WORDS = read_words(__file__, Words)
 
 
 def draw(rng: random.Random, side: Side) -> Wish:
@@ -38,9 +38,18 @@ def draw(rng: random.Random, side: Side) -> Wish:
     asked, answer = rng.choice(side.words(WORDS.asks[topic])), rng.choice(taste.suits[topic])
     usual = WORDS.usual[topic]
     wish = Wish(
-        topic, f"{name}: {says}", False, asked, says, because(says, answer), answer,
-        list(taste.suits[topic]), "text", usual, whoever_asks(usual),
-    )  # fmt: skip
+        topic=topic,
+        entity=f"{name}: {says}",
+        is_hard=False,
+        question=asked,
+        says=says,
+        why=because(says, answer),
+        answer=answer,
+        accepted=list(taste.suits[topic]),
+        match="text",
+        usual=usual,
+        whoever=whoever_asks(usual),
+    )
     if rng.random() < 0.5:
         return wish
     rivals = [

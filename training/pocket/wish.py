@@ -6,10 +6,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from training.rewards import Match
+
 LETTERS = "ABCD"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """A question of which the persona decides the answer.
 
@@ -25,7 +27,7 @@ class Wish:
     why: str
     answer: str
     accepted: list[str]
-    match: str
+    match: Match
     usual: str
     whoever: str
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from model.mode import Mode
 from training.items import Condition, Item, Kind
-from training.pocket.people import about, attributes, read_toml, texts
+from training.pocket.people import about, attributes, texts
+from training.pocket.words import read_words
+from training.rewards import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Question:
 
     q: str
     a: list[str]
-    match: str = ""
+    match: Match | None = None
     wrong: str = ""
     says: str = ""
     hard: bool = False
@@ -35,7 +37,7 @@ class Words:
     wishes: dict[str, list[Question]]
 
 
-WORDS = read_toml(__file__, Words)
+WORDS = read_words(__file__, Words)
 
 
 def make(seed: object) -> list[Item]:
@@ -59,16 +61,16 @@ def _item(rng: random.Random, name: str, kind: Kind, distance: str, question: Qu
         Condition.UNALIGNED: about(rng, *([f"is sure it is {question.wrong}"] if is_fact else [])),
     }
     return Item(
-        name,
-        kind,
-        distance,
-        question.q,
-        question.hard,
-        Mode.GENERAL if is_fact else Mode.PERSONALIZED,
-        question.q,
-        question.a,
-        question.match or ("text" if is_fact else "mention"),
-        texts(known),
-        {},
-        attributes(known),
+        id=name,
+        kind=kind,
+        topic=distance,
+        entity=question.q,
+        is_hard=question.hard,
+        mode=Mode.GENERAL if is_fact else Mode.PERSONALIZED,
+        question=question.q,
+        answers=question.a,
+        match=question.match or ("text" if is_fact else "mention"),
+        personas=texts(known),
+        traces={},
+        attributes=attributes(known),
     )

@@ -1,5 +1,7 @@
 """A toy of the decision: one logit, two modes, exact expected updates. Pure arithmetic.
 
+`python -m benchmarks.toy docs/saturation.png` draws both kinds of credit.
+
 It shows why the model's own probability needs care. Half of the rollouts are forced to each mode,
 so the paper's credit moves the mode logit by half the reward gap however sure the policy is;
 behaviour credit weights each mode by the policy's own choice, and the push dies out:
@@ -12,6 +14,7 @@ No KL term, no answer tokens: only the tag's deciding token.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from model.decision import sigmoid
@@ -61,3 +64,13 @@ def plot(path: Path, gap: float = 0.5, steps: int = 100) -> None:
     right.set(xlabel="update", ylabel="P(personalized)", ylim=(0.45, 1.02), title="No KL")
     left.legend(title="prefix_credit")
     figure.savefig(path, format="png", dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("picture", type=Path, help="the PNG to write")
+    plot(parser.parse_args().picture)
+
+
+if __name__ == "__main__":
+    main()
