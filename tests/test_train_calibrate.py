@@ -12,9 +12,9 @@ import typer.testing
 
 from model.card import Card, load_card, save_card
 from model.mode import Mode
-from training.calibrate import calibrate
+from training.calibrate import _halves, calibrate
 from training.cli import train_app
-from training.items import DataInvalid, Item, load_items, save_items
+from training.items import Condition, DataInvalid, Item, load_items, save_items
 from training.probe import mode_log_odds, parting_prompts, read_tag_ids
 from training.rows import as_evaluated
 
@@ -93,3 +93,31 @@ def test_padding_changes_no_log_odds(tiny: Path, items: list[Item]) -> None:
     together = mode_log_odds(network, prompts, tag_ids, batch=len(prompts))
     assert together == pytest.approx(alone, abs=1e-4)
     assert len({round(one, 4) for one in alone}) > 5, "they differ from each other"
+
+
+def test_the_halves_share_no_entity_and_no_prompt(items: list[Item]) -> None:
+    """`data build` writes an item a second time, to be asked under no persona: evaluation asks it
+    under every one anyway."""
+    some = items[:60]
+    clones = [
+        replace(item, id=f"{item.id}/none", condition=Condition.NONE)
+        for item in some
+        if item.answers
+    ]
+    first, second = _halves([*some, *clones], seed=3)
+    ids = {item.id for item in [*first, *second]}
+    assert ids == {item.id for item in some}, "the clones were asked too, or an item was lost"
+    assert not {item.entity for item in first} & {item.entity for item in second}
+    assert abs(len(first) - len(second)) <= 10
+
+
+def test_whoever_waits_hears_how_many_prompts_were_read(
+    checkpoint: Path, items: list[Item], tmp_path: Path
+) -> None:
+    data = tmp_path / "items.jsonl"
+    save_items(items[:20], data)
+    heard: list[tuple[int, int]] = []
+    calibrate(checkpoint, data, count=20, seed=1, note=lambda *told: heard.append(told))
+    assert len(heard) > 2
+    assert heard == sorted(heard)
+    assert heard[-1][0] == heard[-1][1]

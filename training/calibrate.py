@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from model.decision import Calibration, sigmoid
 from model.mode import Mode
 from training.cards import card_of
 from training.config import CHECKPOINT_ADVICE
-from training.items import DataInvalid, load_items, require_personas
+from training.items import DataInvalid, Item, load_items, require_personas
 from training.probe import mode_log_odds, parting_prompts, read_tag_ids
 from training.rows import Asked, as_evaluated, evaluated_conditions
 
@@ -83,25 +83,39 @@ def expected_calibration_error(probabilities: Sequence[float], is_true: Sequence
     return sum(gaps) / max(len(probabilities), 1)
 
 
-def score(model: Path, asked: Sequence[Asked]) -> list[float]:
-    """`logp_personalized - logp_general` of each."""
+def score(
+    model: Path, asked: Sequence[Asked], note: Callable[[int], None] = lambda _read: None
+) -> list[float]:
+    """`logp_personalized - logp_general` of each, read on a GPU where there is one."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     card = card_of(model)
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
-    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-    return mode_log_odds(
-        network, parting_prompts(asked, card, tokenizer), read_tag_ids(tokenizer, card)
+    is_gpu = torch.cuda.is_available()
+    network: Any = AutoModelForCausalLM.from_pretrained(
+        # On a GPU as vLLM serves it; a processor is no faster in half of it.
+        model,
+        dtype="auto" if is_gpu else torch.float32,
     )
+    network = network.to("cuda" if is_gpu else "cpu").eval()
+    prompts = parting_prompts(asked, card, tokenizer)
+    return mode_log_odds(network, prompts, read_tag_ids(tokenizer, card), note=note)
 
 
-def calibrate(model: Path, data: Path, *, count: int, seed: int) -> tuple[Calibration, float]:
+def calibrate(
+    model: Path,
+    data: Path,
+    *,
+    count: int,
+    seed: int,
+    note: Callable[[int, int], None] = lambda _read, _of: None,
+) -> tuple[Calibration, float]:
     """Fit the card's calibration on the last `count` items of `data`, and write it.
 
-    Each is asked under every condition under which evaluation expects a mode. Returns the
-    calibration with the expected calibration error on the items of the other half, on which it was
-    not fitted.
+    Each is asked once under every condition under which evaluation expects a mode. Returns the
+    calibration with the expected calibration error on the items of the other half, on whose
+    entities it was not fitted. `note` hears how many prompts were read, of how many.
 
     Raises:
         DataInvalid: `data` cannot be used: a line is no item or lacks a persona, or all of a half
@@ -114,16 +128,15 @@ def calibrate(model: Path, data: Path, *, count: int, seed: int) -> tuple[Calibr
     items = load_items(data)
     require_personas(items, data, evaluated_conditions)
     items = items[-count:]
-    random.Random(seed).shuffle(items)
-    middle = len(items) // 2
-    first, second = as_evaluated(items[:middle]), as_evaluated(items[middle:])
+    first, second = map(as_evaluated, _halves(items, seed))
     for half in (first, second):
         if {one.mode for one in half} != set(Mode):
             raise DataInvalid(
                 f"{data}: the {len(items)} last items must ask for both modes, in each half;"
                 " personal questions and questions of fact"
             )
-    scores = score(model, [*first, *second])
+    whole = len(first) + len(second)
+    scores = score(model, [*first, *second], lambda read: note(read, whole))
     flags = [one.mode is Mode.PERSONALIZED for one in [*first, *second]]
     fitted = len(first)
     trial = fit(scores[:fitted], flags[:fitted], card.calibration.threshold)
@@ -133,6 +146,23 @@ def calibrate(model: Path, data: Path, *, count: int, seed: int) -> tuple[Calibr
     calibration = fit(scores, flags, card.calibration.threshold)
     save_card(dataclasses.replace(card, calibration=calibration), model)
     return calibration, error
+
+
+def _halves(items: Sequence[Item], seed: int) -> tuple[list[Item], list[Item]]:
+    """Halves that share no entity. An item that is there under several conditions counts once:
+    each is asked under all of them."""
+    by_entity: dict[str, dict[tuple[str, ...], Item]] = {}
+    for item in items:
+        same = (item.question, *map(str, item.personas.values()))
+        by_entity.setdefault(item.entity or item.question, {}).setdefault(same, item)
+    groups = [list(found.values()) for found in by_entity.values()]
+    random.Random(seed).shuffle(groups)
+    middle = sum(map(len, groups)) / 2
+    first: list[Item] = []
+    second: list[Item] = []
+    for group in groups:
+        (first if len(first) < middle else second).extend(group)
+    return first, second
 
 
 def _loss(

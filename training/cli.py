@@ -62,7 +62,12 @@ def calibrate(
         _quieten()
         from training import calibrate as recipe
 
-        fitted, error = recipe.calibrate(model, data, count=count, seed=seed)
+        with console.status("reading the checkpoint") as status:
+
+            def note(read: int, of: int) -> None:
+                status.update(f"reading the choice: {read} of {of} prompts")
+
+            fitted, error = recipe.calibrate(model, data, count=count, seed=seed, note=note)
         console.print(
             f"  slope {fitted.slope:.4f}, intercept {fitted.intercept:.4f};"
             f" expected calibration error {error:.4f} on the half that was not fitted"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,9 +38,15 @@ def parting_prompts(asked: Sequence[Asked], card: Card, tokenizer: Any) -> list[
 
 
 def mode_log_odds(
-    network: Any, prompts: Sequence[Sequence[int]], tag_ids: TagIds, *, batch: int = 8
+    network: Any,
+    prompts: Sequence[Sequence[int]],
+    tag_ids: TagIds,
+    *,
+    batch: int = 8,
+    note: Callable[[int], None] = lambda _read: None,
 ) -> list[float]:
-    """`logp_personalized - logp_general` in nats at the end of each prompt."""
+    """`logp_personalized - logp_general` in nats at the end of each prompt; `note` hears how many
+    were read."""
     import torch
 
     general, personalized = tag_ids.rivals()
@@ -59,6 +65,7 @@ def mode_log_odds(
                 input_ids=ids.to(device), attention_mask=mask.to(device), logits_to_keep=1
             ).logits[:, -1]
         scores += (logits[:, personalized] - logits[:, general]).float().tolist()
+        note(len(scores))
     return scores
 
 
