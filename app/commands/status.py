@@ -134,7 +134,7 @@ def look(
         requests=sum(statuses.values()),
         failed=sum(n for (_, status), n in statuses.items() if status.startswith("5")),
         rejected={k: v for k, v in counted.by("rejected_total", "reason").items() if v},
-        inflight=max(scrape.total("inflight") - 1, 0),  # less the scrape itself
+        inflight=scrape.total("inflight"),
         seconds=seconds,
     )
     return seen, scrape
