@@ -89,6 +89,15 @@ def test_ask_streams_the_answer_and_tells_of_the_decision(
     assert sent(script)["messages"][-1]["content"] == "From a pipe?"
 
 
+def test_ask_sets_reasoning_and_answer_apart(run: Run, script: Script) -> None:
+    """On a terminal both streams are one text; the answer alone stays what can be piped."""
+    script.answer = "She is vegan.\n\n<answer>A stew.</answer>"
+    done = run("ask", "x", "--reasoning")
+    assert done.stdout == "A stew.\n"
+    assert done.output.startswith("She is vegan.\nA stew.\n")
+    assert run("ask", "x").output.startswith("A stew.\n")
+
+
 def test_ask_shows_no_terminal_sequence_of_a_model(run: Run, script: Script) -> None:
     script.answer = "<answer>red \x1b[31m and [bold]plain[/bold]</answer>"
     assert run("ask", "x").stdout == "red [31m and [bold]plain[/bold]\n"
