@@ -8,6 +8,7 @@ import { Personas } from "./personas.js";
 import { bodyOf, COLUMNS, fill, newReply } from "./question.js";
 import { Session } from "./session.js";
 import { Shares, showHealth, whileSeen } from "./shares.js";
+import { local } from "./storage.js";
 import { exportFile, importFile } from "./transfer.js";
 
 const MODEL_EVERY_MS = 30_000; // the gateway itself looks no more often at what its engine serves
@@ -151,7 +152,7 @@ function isDark() {
 function toggleTheme() {
   const theme = isDark() ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
-  localStorage.setItem("personadual.theme", theme);
+  local.set("personadual.theme", theme);
   $("#theme").setAttribute("aria-pressed", isDark());
 }
 
