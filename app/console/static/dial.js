@@ -76,6 +76,8 @@ export class Dial {
       needle: svg("line", { class: "needle", visibility: "hidden" }),
       value: svg("text", { x: CENTRE.x, y: CENTRE.y - 24, class: "value" }, "–"),
       verdict: svg("text", { x: CENTRE.x, y: CENTRE.y - 4, class: "verdict" }),
+      // Wide and unseen, for fingers.
+      target: svg("path", { class: "target", d: arc(0, 1) }),
       handle: svg(
         "g",
         { class: "handle", role: "slider", tabindex: "0", "aria-label": "Threshold", "aria-valuemin": "0", "aria-valuemax": "1" },
@@ -83,7 +85,8 @@ export class Dial {
         svg("circle", { r: 9 }),
       ),
     };
-    const { general, personalized, dots, needle, value, verdict, handle } = this.parts;
+    const { general, personalized, dots, needle, value, verdict, target, handle } = this.parts;
+    this.handle = handle;
     const ends = [
       svg("text", { x: CENTRE.x - RADIUS, y: CENTRE.y + 24, class: "end general" }, "general"),
       svg("text", { x: CENTRE.x + RADIUS, y: CENTRE.y + 24, class: "end personalized" }, "personalised"),
@@ -91,7 +94,7 @@ export class Dial {
     const ticks = TICKS.map((tick) => label(place(tick), RADIUS - 24, `${tick * 100} %`, "tick"));
     this.picture = svg("svg", { viewBox: `0 0 ${WIDTH} 204`, role: "group", "aria-label": "Dial" });
     const scale = svg("g", { "aria-hidden": "true" }, general, personalized, ...ticks, ...ends, dots, needle);
-    this.picture.append(scale, value, verdict, handle);
+    this.picture.append(scale, value, verdict, target, handle);
     root.append(this.picture);
     this.listen();
     this.draw();
@@ -110,7 +113,7 @@ export class Dial {
   }
 
   listen() {
-    const { handle } = this.parts;
+    const { target, handle } = this.parts;
     const follow = (event) => {
       const box = this.picture.getBoundingClientRect();
       const scale = WIDTH / box.width;
@@ -120,13 +123,19 @@ export class Dial {
       const angle = y < 0 ? (x < 0 ? Math.PI : 0) : Math.atan2(y, x);
       this.choose(thresholdAt(1 - angle / Math.PI));
     };
-    this.picture.addEventListener("pointerdown", (event) => {
+    const take = (event) => {
       if (event.button !== 0) return;
       event.preventDefault();
       this.picture.setPointerCapture(event.pointerId);
       handle.focus({ preventScroll: true, focusVisible: false });
       follow(event);
-    });
+    };
+    for (const part of [target, handle]) {
+      part.addEventListener("pointerdown", take);
+      // A page that scrolls with the finger would take it away; not every browser hears of the
+      // style `touch-action` within a picture.
+      part.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
+    }
     this.picture.addEventListener("pointermove", (event) => {
       if (this.picture.hasPointerCapture(event.pointerId)) follow(event);
     });

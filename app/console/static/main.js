@@ -12,6 +12,7 @@ import { local } from "./storage.js";
 import { exportFile, importFile } from "./transfer.js";
 
 const MODEL_EVERY_MS = 30_000; // the gateway itself looks no more often at what its engine serves
+const narrow = matchMedia("(max-width: 860px)");
 const state = {
   model: null, ownThreshold: 0.5, threshold: null, personaId: null, running: null, works: 0,
 };
@@ -145,6 +146,12 @@ function showOptions() {
 }
 
 function isDark() {
+/** Where there is little room the personas fold, and their heading is the button for it. */
+function foldRail() {
+  $("#rail").open = !narrow.matches;
+  $("#rail > summary").tabIndex = narrow.matches ? 0 : -1;
+}
+
   const { theme } = document.documentElement.dataset;
   return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
@@ -202,6 +209,7 @@ function listen() {
   // The browser can say what is wrong only where it is seen; the event does not bubble.
   $("#ask .options").addEventListener("invalid", () => { $("#ask .options").open = true; }, true);
   $("#threshold-reset").addEventListener("click", () => setThreshold(null));
+  narrow.addEventListener("change", foldRail);
   $("#theme").addEventListener("click", toggleTheme);
   $("#import").addEventListener("click", () => $("#import-file").click());
   $("#import-file").addEventListener("change", async ({ target }) => {
@@ -222,7 +230,7 @@ onSubmit($("#key"), () => {
   lookAtModel();
 });
 listen();
-$("#rail").open = !matchMedia("(max-width: 860px)").matches;
+foldRail();
 $("#key-forget").hidden = key.get() === null;
 $("#theme").setAttribute("aria-pressed", isDark());
 showOptions();

@@ -147,7 +147,7 @@ export class Personas {
     $("#persona .persona-text").textContent = persona.text;
     const pairs = Object.entries(persona.attributes);
     $("#persona .attributes").replaceChildren(
-      ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))]),
+      ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { dir: "auto" }, String(value))]),
     );
     $("#persona .version").textContent = `Version ${persona.version}`;
     $("#persona").hidden = false;
