@@ -100,6 +100,15 @@ def test_no_screen_scrolls_sideways(
     assert console.page.evaluate("() => document.documentElement.scrollWidth") == width
 
 
+@pytest.mark.parametrize("width", [390, 800, 1000, 1400])
+def test_the_dial_is_of_a_size_on_every_screen(show: Show, gateway: Gateway, width: int) -> None:
+    """Where it has a row to itself it does not fill it: its letters would outgrow the page's."""
+    console = show(gateway.url, viewport={"width": width, "height": 800})
+    box = console.page.locator("#dial svg").bounding_box()
+    assert box is not None
+    assert 250 < box["width"] <= 420
+
+
 def test_a_narrow_screen_opens_with_the_question(show: Show, gateway: Gateway) -> None:
     console = show(gateway.url, viewport={"width": 390, "height": 700})
     expect(console.page.get_by_label("Find a persona")).to_be_hidden()

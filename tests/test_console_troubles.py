@@ -18,10 +18,13 @@ pytestmark = pytest.mark.program
 
 
 def test_the_engine_is_away_and_comes_back(console: ConsolePage, script: Script) -> None:
+    verdict = console.page.locator(".dial .verdict")
+    expect(verdict).to_have_text("nothing asked yet")
     script.status = 503
     console.ask()
     for title in COLUMNS:
         expect(console.note(title)).to_contain_text("The engine is away or has no room.")
+    expect(verdict).to_have_text("no decision")
     again = console.card("Auto").get_by_role("button", name=re.compile("Try again"))
     expect(again).to_have_text(re.compile("in [12] s"))
     expect(again).to_be_disabled()

@@ -67,6 +67,7 @@ export class Dial {
   constructor(root, onThreshold) {
     this.threshold = 0.5;
     this.shown = null;
+    this.isAsked = false;
     this.dots = [];
     this.onThreshold = onThreshold;
     this.parts = {
@@ -91,7 +92,7 @@ export class Dial {
       svg("text", { x: CENTRE.x - RADIUS, y: CENTRE.y + 24, class: "end general" }, "general"),
       svg("text", { x: CENTRE.x + RADIUS, y: CENTRE.y + 24, class: "end personalized" }, "personalised"),
     ];
-    const ticks = TICKS.map((tick) => label(place(tick), RADIUS - 24, `${tick * 100} %`, "tick"));
+    const ticks = TICKS.map((tick) => label(place(tick), RADIUS - 27, `${tick * 100} %`, "tick"));
     this.picture = svg("svg", { viewBox: `0 0 ${WIDTH} 204`, role: "group", "aria-label": "Dial" });
     const scale = svg("g", { "aria-hidden": "true" }, general, personalized, ...ticks, ...ends, dots, needle);
     this.picture.append(scale, value, verdict, target, handle);
@@ -100,10 +101,11 @@ export class Dial {
     this.draw();
   }
 
-  /** Show a decision's probability, or none (null), and dots of what was asked before. */
-  show(probability, dots) {
+  /** Show a decision's probability, or that there is none (null), and dots of what was asked before. */
+  show(probability, dots, isAsked) {
     this.shown = probability;
     this.dots = dots;
+    this.isAsked = isAsked;
     this.draw();
   }
 
@@ -166,10 +168,14 @@ export class Dial {
     const isKnown = this.shown !== null;
     needle.setAttribute("visibility", isKnown ? "visible" : "hidden");
     value.textContent = isKnown ? percent(this.shown) : "–";
-    verdict.textContent = isKnown ? `${modeName(modeAt(this.shown, this.threshold))} at this threshold` : "nothing asked yet";
+    verdict.textContent = isKnown ? `${modeName(modeAt(this.shown, this.threshold))} at this threshold` : this.whyNone();
     if (!isKnown) return;
     const [from, to] = [point(place(this.shown), RADIUS - 11), point(place(this.shown), RADIUS + 11)];
     Object.entries({ x1: from.x, y1: from.y, x2: to.x, y2: to.y }).forEach(([name, at]) => needle.setAttribute(name, at));
+  }
+
+  whyNone() {
+    return this.isAsked ? "no decision" : "nothing asked yet";
   }
 
   /** One dot a question, stacked outward where they would cover each other. */

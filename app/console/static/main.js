@@ -102,7 +102,7 @@ function showAsked({ replies }) {
 
 function showSession() {
   session.draw();
-  dial.show(session.probability(), session.dots());
+  dial.show(session.probability(), session.dots(), session.current !== null);
 }
 
 function stop() {
