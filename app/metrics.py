@@ -182,12 +182,7 @@ class Metrics:
             "shadow", "Answers drawn to be compared with one without the persona.", "outcome"
         )
         self.shadows = cache(shadows.labels)
-        self.inflight = self._gauge(
-            "inflight",
-            "Requests being answered now, but for scrapes and looks at health.",
-            "",
-            "livesum",
-        )
+        self.inflight = self._gauge("inflight", "Requests being answered now.", "", "livesum")
         self._dependency_up = self._gauge(
             "dependency_up", "Whether it answered when last asked.", "dependency", "livemin"
         )
