@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -53,6 +54,7 @@ OFF = "API keys are switched off: whoever reaches this address is served."
 FIRST = "API keys are asked for. The first one may do everything, and is shown this once:\n  {key}"
 ASK = '[{"role": "user", "content": "What should I cook?"}]'
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 GatewayPort = Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")]
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Gateway processes.")]
@@ -220,9 +222,10 @@ def card(folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")]) -
 
 
 @app.command("version")
-def show_version() -> None:
+def show_version(as_json: AsJson = False) -> None:
     """Show the version."""
-    console.print(version("personadual"))
+    found = version("personadual")
+    typer.echo(json.dumps({"version": found}) if as_json else found)
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ def differences(counted: Counter[Sample], scraped: dict[Sample, float]) -> list[
     )
     if lookups != counted[sample("lookups")]:
         found.append(f"persona lookups: {lookups:.0f}, asked {counted[sample('lookups')]}")
-    if scraped.get(sample("inflight")) != 1:  # the scrape itself
+    if scraped.get(sample("inflight")) != 0:
         found.append(f"in flight: {scraped.get(sample('inflight'))}")
     return found
 
@@ -159,7 +159,7 @@ async def _settled(session: aiohttp.ClientSession, url: str) -> dict[Sample, flo
             for family in text_string_to_metric_families(text)
             for found in family.samples
         }
-        if scraped[sample("inflight")] == 1:
+        if scraped[sample("inflight")] == 0:
             break
         await asyncio.sleep(0.1)
     return scraped

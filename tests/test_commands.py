@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -29,7 +33,7 @@ from model.pocket.build import pocket_card
 from tests.api_keys import COMMAND, new_key
 from tests.conftest import Gateway, RedisServer, wait_until
 from tests.fake_engine import FakeEngine, Script, sent
-from tests.http import chat, put_persona
+from tests.http import call, chat, put_persona
 
 Run = Callable[..., Result]
 
@@ -83,6 +87,15 @@ def test_ask_streams_the_answer_and_tells_of_the_decision(
     assert said["persona"] == {"id": "ada", "version": 1, "status": "applied"}
     assert said["first_text_s"] <= said["seconds"]
     assert sent(script)["messages"][-1]["content"] == "From a pipe?"
+
+
+def test_ask_sets_reasoning_and_answer_apart(run: Run, script: Script) -> None:
+    """On a terminal both streams are one text; the answer alone stays what can be piped."""
+    script.answer = "She is vegan.\n\n<answer>A stew.</answer>"
+    done = run("ask", "x", "--reasoning")
+    assert done.stdout == "A stew.\n"
+    assert done.output.startswith("She is vegan.\nA stew.\n")
+    assert run("ask", "x").output.startswith("A stew.\n")
 
 
 def test_ask_shows_no_terminal_sequence_of_a_model(run: Run, script: Script) -> None:
@@ -172,11 +185,23 @@ def test_status_between_two_looks(gateway: Gateway, script: Script) -> None:
     _, before = look(client)
     for _ in range(3):
         chat(gateway.url)
-    seen, _ = look(client, before, 2.0)
+    time.sleep(0.2)
+    seen, _ = look(client, before)
     assert seen.modes == {"general": 3.0}
+    assert seen.seconds == pytest.approx(time.monotonic() - before.at_s, abs=0.1)
     written = StringIO()
-    Console(file=written, width=100).print(screen(seen))
+    Console(file=written, width=100).print(screen(replace(seen, seconds=2.04)))
     assert "in the last 2 s" in written.getvalue()
+    assert "4 requests · 2.0 a second" in written.getvalue()
+
+
+def test_status_asks_for_the_models_once(gateway: Gateway, script: Script) -> None:
+    """With a key no more often, where none is asked for."""
+    for number, key in enumerate(("", "pd-x-y"), 1):
+        seen, _ = look(Client(gateway.url, key))
+        assert (seen.model, seen.asks_keys) == ("pocket", False)
+        _, scrape = look(Client(gateway.url))
+        assert scrape.total("requests_total", route="models") == 2 * number - 1
 
 
 def test_status_of_what_is_not_ready(
@@ -214,7 +239,64 @@ def test_watch_writes_a_line_of_json_for_each_look(gateway: Gateway) -> None:
     assert watching.returncode == 0
     for line in later.splitlines():
         json.loads(line)
-    assert [each["seconds"] for each in looks] == [None, 0.5]
+    assert looks[0]["seconds"] is None
+    assert 0.5 <= looks[1]["seconds"] < 5
+
+
+class Proxy(http.server.ThreadingHTTPServer):
+    """Before a gateway; while `status` is set it answers with that, in its own words."""
+
+    def __init__(self, behind: str) -> None:
+        super().__init__(("127.0.0.1", 0), ProxyHandler)
+        self.behind = behind
+        self.status: int | None = None
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class ProxyHandler(http.server.BaseHTTPRequestHandler):
+    server: Proxy
+
+    def do_GET(self) -> None:
+        if self.server.status is not None:
+            self.send_error(self.server.status)
+            return
+        answer = call(self.server.behind, self.path)
+        self.send_response(answer.status)
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Nothing."""
+
+
+def test_watch_outlives_a_proxys_errors_and_no_wrong_key(gateway: Gateway) -> None:
+    """A restart behind a proxy is a 502 for a while, and counts in the seconds; a key that is
+    refused stays so."""
+    proxy = Proxy(gateway.url)
+    watching = subprocess.Popen(
+        [*COMMAND, "status", "--watch", "--every", "0.5", "--json", "--url", proxy.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert watching.stdout is not None
+    assert watching.stderr is not None
+    try:
+        assert json.loads(watching.stdout.readline())["is_ready"]
+        proxy.status = 502
+        for _ in range(2):
+            assert "status 502" in watching.stderr.readline()
+        proxy.status = None
+        assert json.loads(watching.stdout.readline())["seconds"] > 1
+        proxy.status = 401
+        _, said = watching.communicate(timeout=10)
+        assert "status 401" in said.splitlines()[-1]
+        assert watching.returncode == 1
+    finally:
+        watching.kill()
+        proxy.shutdown()
 
 
 def test_quantiles_are_those_of_prometheus() -> None:

@@ -106,11 +106,30 @@ def test_escape_stops_nothing_where_it_means_something_else(
     expect_more()
     console.page.get_by_label("Find a persona").press("Escape")
     expect_more()
-    composing = {"key": "Escape", "isComposing": True}
-    console.page.get_by_label("Question", exact=True).dispatch_event("keydown", composing)
-    expect_more()
+    for composing in ({"isComposing": True}, {"keyCode": 229}):
+        box = console.page.get_by_label("Question", exact=True)
+        box.dispatch_event("keydown", {"key": "Escape", **composing})
+        expect_more()
     console.page.get_by_label("Question", exact=True).press("Escape")
     expect(console.note()).to_have_text("Stopped.")
+
+
+def test_enter_that_ends_a_composition_asks_nothing(console: ConsolePage, script: Script) -> None:
+    """Safari sends it behind the composition's end, by the code that stands for a composition."""
+    box = console.page.get_by_label("Question", exact=True)
+    box.fill("什么")
+    for composing in ({"isComposing": True}, {"keyCode": 229}):
+        box.dispatch_event("keydown", {"key": "Enter", "cancelable": True, **composing})
+    expect(console.card("Auto")).to_contain_text("The model decides")
+    assert script.seen == []
+    box.press("Enter")
+    expect(console.text()).to_have_text("Cook a stew.")
+
+
+def test_the_general_card_promises_no_more_than_the_isolation(console: ConsolePage) -> None:
+    """In shared isolation, the default, the persona is in the context of general answers, too."""
+    expect(console.card("General")).not_to_contain_text("no part")
+    expect(console.card("General")).to_contain_text("Only strict isolation keeps the persona out")
 
 
 def test_an_option_that_is_wrong_is_shown(console: ConsolePage) -> None:

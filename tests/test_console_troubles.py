@@ -18,10 +18,13 @@ pytestmark = pytest.mark.program
 
 
 def test_the_engine_is_away_and_comes_back(console: ConsolePage, script: Script) -> None:
+    verdict = console.page.locator(".dial .verdict")
+    expect(verdict).to_have_text("nothing asked yet")
     script.status = 503
     console.ask()
     for title in COLUMNS:
         expect(console.note(title)).to_contain_text("The engine is away or has no room.")
+    expect(verdict).to_have_text("no decision")
     again = console.card("Auto").get_by_role("button", name=re.compile("Try again"))
     expect(again).to_have_text(re.compile("in [12] s"))
     expect(again).to_be_disabled()
@@ -137,6 +140,38 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_alone(
     expect(dialog).to_be_visible()
     dialog.get_by_role("button", name="Cancel").click()
     expect(console.page.locator("#personas-note")).to_contain_text("wants a key")
+
+
+REFUSED = """for (const name of ["localStorage", "sessionStorage"]) {
+  const get = () => { throw new DOMException("no", "SecurityError"); };
+  Object.defineProperty(window, name, { get });
+}"""
+
+
+def test_without_storage_the_page_works_and_keeps_nothing(
+    browser: Browser, gateway: Gateway, redis_server: RedisServer
+) -> None:
+    """A browser may refuse all of it. The key is then kept until the page is left."""
+    put_persona(gateway.url, "ada", "Ada is vegan.")
+    console = ConsolePage(browser, gateway.url, color_scheme="light")
+    console.page.add_init_script(REFUSED)
+    console.open()
+    expect(console.page.get_by_role("radio", name="ada")).to_be_visible()
+    expect(console.page.locator("#options-said")).to_contain_text("256 tokens")
+    console.page.get_by_role("button", name="Dark colours").click()
+    ground = "() => getComputedStyle(document.body).backgroundColor"
+    assert console.page.evaluate(ground) == "rgb(20, 21, 25)"
+    key = command(redis_server.url, "key", "create", "web").stdout.strip()
+    wait_until(lambda: call(gateway.url, "/v1/models").status == 401)
+    console.ask()
+    dialog = console.page.get_by_role("dialog")
+    dialog.get_by_label("Key").fill(key)
+    dialog.get_by_role("button", name="Use key").click()
+    for title in COLUMNS:
+        expect(console.text(title)).to_have_text("Cook a stew.")
+    console.page.get_by_role("button", name="Forget key").click()
+    expect(dialog).to_contain_text("This gateway wants a key")
+    console.close()
 
 
 @pytest.mark.parametrize("typed", ["pd-ключ", "pd-\u200bzero", "  "])

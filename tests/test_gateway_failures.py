@@ -122,7 +122,7 @@ def test_a_caller_who_leaves_frees_the_engine(
     wait_until(lambda: fake.running == 0, 5)
     assert time.monotonic() - left < 1.0
     metrics = call(gateway.url, "/metrics").body.decode()
-    wait_until(lambda: "personadual_inflight 1.0" in call(gateway.url, "/metrics").body.decode(), 2)
+    wait_until(lambda: "personadual_inflight 0.0" in call(gateway.url, "/metrics").body.decode(), 2)
     assert "personadual_inflight" in metrics
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from importlib.metadata import version
+
 import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
+
+
+def test_the_version_is_told_to_people_and_programs() -> None:
+    assert CliRunner().invoke(app, ["version"]).stdout == f"{version('personadual')}\n"
+    told = CliRunner().invoke(app, ["version", "--json"]).stdout
+    assert json.loads(told) == {"version": version("personadual")}
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ def test_a_key_is_made_listed_and_revoked_by_command(
     assert command(url, "key", "revoke", key_id).returncode == 0
     wait_until(lambda: chat(gateway.url, key=key).status == 401, 1)
     assert chat(gateway.url).status == 401, "revoking the last key opens nothing"
+    told = command(url, "key", "revoke", long.split("-")[1], "--json").stdout
+    assert json.loads(told) == {"id": long.split("-")[1], "revoked": True}
     again = command(url, "key", "revoke", key_id)
     assert again.returncode == 1
     assert again.stderr.startswith("personadual: there is no key with this id")

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from app.commands.gateway import Gateway as Client
+from app.commands.status import look
 from app.http.limits import route_of
 from app.metrics import Metrics, PersonaWrite, Route
 from model.decision import Decision, Source
 from model.mode import Mode
 from model.persona import PersonaStatus
-from tests.conftest import Gateway
-from tests.fake_engine import Script
+from tests.conftest import Gateway, RedisServer, wait_until
+from tests.fake_engine import FakeEngine, Script
 from tests.http import call, chat, put_persona
 
 NAMES = {
@@ -79,6 +84,31 @@ def test_what_a_request_counts(gateway: Gateway, script: Script) -> None:
     assert value(text, 'personadual_tokens_total{kind="completion",mode="general"}') == 2 * 10
     assert value(text, 'personadual_tokens_total{kind="prompt",mode="general"}') == 2 * 10
     assert value(text, 'personadual_requests_total{route="chat",status="200"}') == 2
+
+
+def test_in_flight_is_who_is_served_and_not_who_watches(
+    gateway: Gateway, fake: FakeEngine, script: Script, redis_server: RedisServer
+) -> None:
+    """Neither the scrape itself counts nor a look at health: an idle gateway says 0."""
+    assert value(scrape(gateway), "personadual_inflight") == 0
+    redis_server.signal(signal.SIGSTOP)
+    try:
+        probe = threading.Thread(target=call, args=(gateway.url, "/health/ready"))
+        probe.start()
+        time.sleep(0.3)
+        text = scrape(gateway)
+        assert probe.is_alive()
+        assert value(text, "personadual_inflight") == 0
+    finally:
+        redis_server.signal(signal.SIGCONT)
+        probe.join()
+    script.headers_after_s = 2
+    caller = threading.Thread(target=chat, args=(gateway.url,))
+    caller.start()
+    wait_until(lambda: fake.running == 1, 5)
+    assert value(scrape(gateway), "personadual_inflight") == 1
+    assert look(Client(gateway.url))[0].inflight == 1
+    caller.join()
 
 
 def test_a_request_may_stay_out_of_the_statistics(gateway: Gateway, script: Script) -> None:

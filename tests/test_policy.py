@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,8 @@ def test_a_good_file_is_said_to_be_so(tmp_path: Path) -> None:
     assert done.exit_code == 0
     shown = " ".join(done.output.split())
     assert "is a valid policy: 1 tenant, 0 keys, 2 off rules" in shown
+    told = CliRunner().invoke(app, ["config", "check", str(file), "--json"])
+    assert json.loads(told.stdout) == {"file": str(file), "tenants": 1, "keys": 0, "off": 2}
     missing = CliRunner().invoke(app, ["config", "check", str(tmp_path / "nothing.toml")])
     assert "cannot be read" in " ".join(missing.output.split())
 

@@ -141,7 +141,7 @@ def _listen(
             if (thought or said) and heard.first_text_s is None:
                 heard.first_text_s = time.monotonic() - begun
             if is_shown:
-                _show(thought if shows_thought else "", said, waiting, is_first=not heard.answer)
+                _show(heard, thought, said, waiting, shows_thought=shows_thought)
             heard.reasoning += thought
             heard.answer += said
     heard.seconds = time.monotonic() - begun
@@ -150,14 +150,20 @@ def _listen(
     return heard
 
 
-def _show(thought: str, said: str, waiting: Status, *, is_first: bool) -> None:
+def _show(heard: Heard, thought: str, said: str, waiting: Status, *, shows_thought: bool) -> None:
+    """Show what comes behind what was heard: a last piece of thought may bear the first answer."""
+    thought = thought if shows_thought else ""
     if thought or said:
         waiting.stop()  # it would write over the text
     if thought:
         errors.print(f"[dim]{escape(harmless(thought))}[/dim]", end="", soft_wrap=True)
-    if said:
-        text = harmless(said)
-        console.print(text.lstrip() if is_first else text, end="", markup=False, soft_wrap=True)
+    text = harmless(said)
+    if not heard.answer.strip():
+        text = text.lstrip()
+        if text and shows_thought and (heard.reasoning or thought):
+            errors.print()  # a terminal shows both streams, in one line
+    if text:
+        console.print(text, end="", markup=False, soft_wrap=True)
 
 
 def _chunks(gateway: Gateway, lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 ANSWER_S = 15.0
 MAX_ERROR_BYTES = 65_536
 READ_BYTES = 65_536
-OK, UNAUTHORIZED = 200, 401
+OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
 JSON = "application/json"
 
 Url = Annotated[str, typer.Option(envvar="PERSONADUAL_URL", show_envvar=True, help="The gateway.")]
@@ -62,6 +62,7 @@ class Gateway:
             raise InvalidRequest("--key: this is no API key; it reads pd-ID-SECRET")
         self.url = url.rstrip("/").removesuffix("/v1")
         self.key_id = key.split("-")[1] if key.startswith("pd-") else ""
+        self.has_key = bool(key)
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         # What is on this machine is not behind a proxy.
         is_near = parts.hostname in ("localhost", "127.0.0.1", "::1")

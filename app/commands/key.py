@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from app.access.key_schemas import KeyBody, KeyMade, KeyOut
+from app.access.key_schemas import KeyBody, KeyMade, KeyOut, KeyRevoked
 from app.access.keys import ApiKey, KeyStore, Role, make_key
 from app.serve.whereabouts import DATA, redis_url
 from app.settings import Settings, read_settings
@@ -125,6 +125,7 @@ def list_keys(data: Data = DATA, as_json: AsJson = False) -> None:
 def revoke(
     key_id: Annotated[str, typer.Argument(help="The id in `key list`, or the key itself.")],
     data: Data = DATA,
+    as_json: AsJson = False,
 ) -> None:
     """Revoke a key: no gateway takes it any more."""
     parts = key_id.split("-")
@@ -132,6 +133,9 @@ def revoke(
     with reported():
         if not _ask(read_settings(), data, lambda keys: keys.revoke(key_id)):
             raise UnknownKey("there is no key with this id: see personadual key list")
+        if as_json:
+            typer.echo(KeyRevoked(id=key_id, revoked=True).model_dump_json())
+            return
         console.print(f"revoked {escape(key_id)}")
 
 

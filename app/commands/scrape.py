@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ QUANTILES = (0.5, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Scrape:
-    """Samples by name and labels; names less `personadual_`."""
+    """Samples by name and labels; names less `personadual_`. Taken at `at_s`, of a clock that
+    never jumps."""
 
     samples: Mapping[str, Mapping[Labels, float]] = field(default_factory=dict)
+    at_s: float = field(default_factory=time.monotonic, compare=False)
 
     @classmethod
     def of(cls, text: str) -> Scrape:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
@@ -14,13 +14,25 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from app.commands.gateway import DEFAULT_URL, UNAUTHORIZED, AsJson, Gateway, Key, Url
+from app.commands.gateway import (
+    DEFAULT_URL,
+    FORBIDDEN,
+    UNAUTHORIZED,
+    AsJson,
+    Gateway,
+    Key,
+    Url,
+)
 from app.commands.scrape import QUANTILES, Scrape
 from model.console import console, errors, harmless, reported
-from model.errors import GatewayRefused, GatewayUnavailable
+from model.errors import GatewayRefused, GatewayUnavailable, PersonaDualError
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 app = typer.Typer()
 UNAVAILABLE = 503
+WRONG_KEY = (UNAUTHORIZED, FORBIDDEN)
 BAR_CELLS = 24
 MODES = {"general": "cyan", "personalized": "magenta"}
 QUIET_ROUTES = ("health", "metrics")
@@ -80,31 +92,41 @@ def status(
 def _watch(gateway: Gateway, every_s: float, as_json: bool) -> None:
     from rich.live import Live
 
-    seen, scrape = look(gateway)
+    found: Seen | PersonaDualError
+    found, scrape = look(gateway)
     screens = None if as_json else Live(console=console, screen=True, auto_refresh=False)
     try:
         with screens or contextlib.nullcontext():
             while True:
-                if screens is None:
-                    typer.echo(json.dumps(asdict(seen)))
-                else:
-                    screens.update(screen(seen), refresh=True)
+                _show(found, screens)
                 time.sleep(every_s)
                 try:
-                    seen, scrape = look(gateway, scrape, every_s)
+                    found, scrape = look(gateway, scrape)
                 except GatewayUnavailable as error:
-                    away = Text(error.message, style="red")
-                    if screens is None:  # who reads standard output expects JSON there
-                        errors.print(away, soft_wrap=True)
-                    else:
-                        screens.update(away, refresh=True)
+                    found = error
+                except GatewayRefused as error:
+                    if error.status in WRONG_KEY:
+                        raise
+                    found = error  # a proxy's, while the gateway behind it is started again
     except KeyboardInterrupt:
         return  # the way to end it
 
 
-def look(
-    gateway: Gateway, before: Scrape | None = None, seconds: float | None = None
-) -> tuple[Seen, Scrape]:
+def _show(found: Seen | PersonaDualError, screens: Live | None) -> None:
+    """On the screen or, where there is none, a line of JSON, and an outage beside it."""
+    if isinstance(found, PersonaDualError):
+        away = Text(found.message, style="red")
+        if screens is None:
+            errors.print(away, soft_wrap=True)
+        else:
+            screens.update(away, refresh=True)
+    elif screens is None:
+        typer.echo(json.dumps(asdict(found)))
+    else:
+        screens.update(screen(found), refresh=True)
+
+
+def look(gateway: Gateway, before: Scrape | None = None) -> tuple[Seen, Scrape]:
     """Ask a gateway how it does; with an earlier scrape, what it did since."""
     health = _health(gateway)
     try:
@@ -134,15 +156,17 @@ def look(
         requests=sum(statuses.values()),
         failed=sum(n for (_, status), n in statuses.items() if status.startswith("5")),
         rejected={k: v for k, v in counted.by("rejected_total", "reason").items() if v},
-        inflight=max(scrape.total("inflight") - 1, 0),  # less the scrape itself
-        seconds=seconds,
+        inflight=scrape.total("inflight"),
+        seconds=None if before is None else scrape.at_s - before.at_s,
     )
     return seen, scrape
 
 
 def screen(seen: Seen) -> RenderableType:
     """What is seen, for people."""
-    since = "since its start" if seen.seconds is None else f"in the last {seen.seconds:g} s"
+    since = (
+        "since its start" if seen.seconds is None else f"in the last {round(seen.seconds, 1):g} s"
+    )
     state = "[bold green]ready[/]" if seen.is_ready else "[bold red]not ready[/]"
     head = Text.from_markup(f"\n[bold]{escape(seen.url)}[/]  {state}  [dim]counts {since}[/]\n")
     body: list[RenderableType] = [head, _parts(seen), Text(), _shares(seen), Text()]
@@ -218,15 +242,21 @@ def _health(gateway: Gateway) -> dict[str, Any]:
 
 def _model(gateway: Gateway) -> tuple[str | None, bool]:
     """The served model, where the key lets us see it; whether a key is asked for."""
-    asks_keys = False
     try:
-        Gateway(gateway.url).ask("GET", "/v1/models")
+        return _listed(Gateway(gateway.url)), False
     except GatewayRefused as refusal:
         asks_keys = refusal.status == UNAUTHORIZED
     try:
-        return str(gateway.ask("GET", "/v1/models")["data"][0]["id"]), asks_keys
-    except (GatewayRefused, LookupError, TypeError):
+        return _listed(gateway) if asks_keys and gateway.has_key else None, asks_keys
+    except GatewayRefused:
         return None, asks_keys
+
+
+def _listed(gateway: Gateway) -> str | None:
+    try:
+        return str(gateway.ask("GET", "/v1/models")["data"][0]["id"])
+    except (LookupError, TypeError):
+        return None
 
 
 def _requests(counted: Scrape) -> dict[tuple[str, str], float]:

@@ -7,6 +7,7 @@ one plain ASGI class.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -31,6 +32,9 @@ BYTES_PER_TOKEN = 4
 CLOSE = ((b"connection", b"close"),)
 NOT_ANSWERED = 499
 """What counts for a caller who left before an answer began."""
+
+WATCHING = (Route.HEALTH, Route.METRICS)
+"""Not in flight: who scrapes would never see an idle gateway."""
 
 _ROUTES = (
     ("/v1/chat/completions", Route.CHAT),
@@ -84,7 +88,9 @@ class Edge:
         watch = Stopwatch()
         body = _Body(receive, watch, max_bytes, DRAIN_FACTOR * self._max_body_bytes)
         exchange = _Exchange(scope, body, send, watch, self._metrics, self._ending)
-        with self._metrics.inflight.track_inprogress():
+        is_watching = exchange.route in WATCHING
+        inflight = self._metrics.inflight.track_inprogress()
+        with contextlib.nullcontext() if is_watching else inflight:
             try:
                 if exchange.announced_bytes > max_bytes:
                     await body.drain()

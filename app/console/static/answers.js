@@ -1,11 +1,11 @@
 // The three cards: shows replies, whatever state they are in.
-import { $, el, say } from "./dom.js";
+import { $, el, hide, say } from "./dom.js";
 import { COLUMNS } from "./question.js";
 import { duration, modeName, percent } from "./words.js";
 
 const TITLES = { general: "General", auto: "Auto", personalized: "Personalised" };
 const LEADS = {
-  general: "Answers as for anybody. The persona plays no part.",
+  general: "Answers in general mode. Only strict isolation keeps the persona out of its context.",
   auto: "The model decides for each question which of the two it takes, and says how sure it is.",
   personalized: "Answers for the chosen persona, with all that is known of it.",
 };
@@ -83,7 +83,8 @@ class Card {
 
   offerAgain(reply) {
     const again = this.part(".again");
-    again.hidden = reply.problem?.retryS == null;
+    if (reply.problem?.retryS == null) hide(again, this.part(".code"));
+    else again.hidden = false;
     clearInterval(this.countdown);
     let left = again.hidden ? 0 : reply.problem.retryS;
     const tick = () => {

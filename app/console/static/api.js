@@ -1,5 +1,6 @@
 // The gateway's HTTP: the key, refusals turned into problems, event streams.
 import { parse, stringify } from "./numbers.js";
+import { session } from "./storage.js";
 import { Problem } from "./words.js";
 
 const KEY = "personadual.key";
@@ -11,13 +12,13 @@ let askForKey = async () => false;
 let asking = null;
 
 export const key = {
-  get: () => sessionStorage.getItem(KEY),
+  get: () => session.get(KEY),
   /** @throws {Error} where it can be none: what is outside Latin-1 no header can carry */
   set: (value) => {
     if (!IS_KEY.test(value)) throw new Error(NO_KEY);
-    sessionStorage.setItem(KEY, value);
+    session.set(KEY, value);
   },
-  forget: () => sessionStorage.removeItem(KEY),
+  forget: () => session.remove(KEY),
 };
 
 /**

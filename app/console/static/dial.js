@@ -67,6 +67,7 @@ export class Dial {
   constructor(root, onThreshold) {
     this.threshold = 0.5;
     this.shown = null;
+    this.isAsked = false;
     this.dots = [];
     this.onThreshold = onThreshold;
     this.parts = {
@@ -76,6 +77,8 @@ export class Dial {
       needle: svg("line", { class: "needle", visibility: "hidden" }),
       value: svg("text", { x: CENTRE.x, y: CENTRE.y - 24, class: "value" }, "–"),
       verdict: svg("text", { x: CENTRE.x, y: CENTRE.y - 4, class: "verdict" }),
+      // Wide and unseen, for fingers.
+      target: svg("path", { class: "target", d: arc(0, 1) }),
       handle: svg(
         "g",
         { class: "handle", role: "slider", tabindex: "0", "aria-label": "Threshold", "aria-valuemin": "0", "aria-valuemax": "1" },
@@ -83,24 +86,26 @@ export class Dial {
         svg("circle", { r: 9 }),
       ),
     };
-    const { general, personalized, dots, needle, value, verdict, handle } = this.parts;
+    const { general, personalized, dots, needle, value, verdict, target, handle } = this.parts;
+    this.handle = handle;
     const ends = [
       svg("text", { x: CENTRE.x - RADIUS, y: CENTRE.y + 24, class: "end general" }, "general"),
       svg("text", { x: CENTRE.x + RADIUS, y: CENTRE.y + 24, class: "end personalized" }, "personalised"),
     ];
-    const ticks = TICKS.map((tick) => label(place(tick), RADIUS - 24, `${tick * 100} %`, "tick"));
+    const ticks = TICKS.map((tick) => label(place(tick), RADIUS - 27, `${tick * 100} %`, "tick"));
     this.picture = svg("svg", { viewBox: `0 0 ${WIDTH} 204`, role: "group", "aria-label": "Dial" });
     const scale = svg("g", { "aria-hidden": "true" }, general, personalized, ...ticks, ...ends, dots, needle);
-    this.picture.append(scale, value, verdict, handle);
+    this.picture.append(scale, value, verdict, target, handle);
     root.append(this.picture);
     this.listen();
     this.draw();
   }
 
-  /** Show a decision's probability, or none (null), and dots of what was asked before. */
-  show(probability, dots) {
+  /** Show a decision's probability, or that there is none (null), and dots of what was asked before. */
+  show(probability, dots, isAsked) {
     this.shown = probability;
     this.dots = dots;
+    this.isAsked = isAsked;
     this.draw();
   }
 
@@ -110,7 +115,7 @@ export class Dial {
   }
 
   listen() {
-    const { handle } = this.parts;
+    const { target, handle } = this.parts;
     const follow = (event) => {
       const box = this.picture.getBoundingClientRect();
       const scale = WIDTH / box.width;
@@ -120,13 +125,19 @@ export class Dial {
       const angle = y < 0 ? (x < 0 ? Math.PI : 0) : Math.atan2(y, x);
       this.choose(thresholdAt(1 - angle / Math.PI));
     };
-    this.picture.addEventListener("pointerdown", (event) => {
+    const take = (event) => {
       if (event.button !== 0) return;
       event.preventDefault();
       this.picture.setPointerCapture(event.pointerId);
       handle.focus({ preventScroll: true, focusVisible: false });
       follow(event);
-    });
+    };
+    for (const part of [target, handle]) {
+      part.addEventListener("pointerdown", take);
+      // A page that scrolls with the finger would take it away; not every browser hears of the
+      // style `touch-action` within a picture.
+      part.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
+    }
     this.picture.addEventListener("pointermove", (event) => {
       if (this.picture.hasPointerCapture(event.pointerId)) follow(event);
     });
@@ -157,10 +168,14 @@ export class Dial {
     const isKnown = this.shown !== null;
     needle.setAttribute("visibility", isKnown ? "visible" : "hidden");
     value.textContent = isKnown ? percent(this.shown) : "–";
-    verdict.textContent = isKnown ? `${modeName(modeAt(this.shown, this.threshold))} at this threshold` : "nothing asked yet";
+    verdict.textContent = isKnown ? `${modeName(modeAt(this.shown, this.threshold))} at this threshold` : this.whyNone();
     if (!isKnown) return;
     const [from, to] = [point(place(this.shown), RADIUS - 11), point(place(this.shown), RADIUS + 11)];
     Object.entries({ x1: from.x, y1: from.y, x2: to.x, y2: to.y }).forEach(([name, at]) => needle.setAttribute(name, at));
+  }
+
+  whyNone() {
+    return this.isAsked ? "no decision" : "nothing asked yet";
   }
 
   /** One dot a question, stacked outward where they would cover each other. */

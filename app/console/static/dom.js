@@ -27,6 +27,21 @@ export function say(note, text, isBad = false) {
   note.classList.toggle("bad", isBad);
 }
 
+/** Give the focus where the page does not scroll for it. */
+export const focus = (element) => element?.focus({ preventScroll: true });
+
+/** Hide what may have the focus; `heir` gets it then, so that the keyboard does not begin anew. */
+export function hide(element, heir) {
+  if (element === document.activeElement) focus(heir);
+  element.hidden = true;
+}
+
+/** Whether nothing has the focus: what had it is gone. */
+export const isFocusLost = () => document.activeElement === document.body;
+
+/** Whether a key belongs to an input method. Safari tells its last one by the code alone. */
+export const isComposing = (event) => event.isComposing || event.keyCode === 229;
+
 /** Do what `act` says when the dialog's form is sent; it closes if that succeeds, else its note tells. */
 export function onSubmit(dialog, act) {
   const [form, note, send] = [$("form", dialog), $(".note", dialog), $(".primary", dialog)];

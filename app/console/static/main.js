@@ -3,14 +3,16 @@ import { json, key, onKeyWanted } from "./api.js";
 import { Answers } from "./answers.js";
 import { Code } from "./code.js";
 import { Dial } from "./dial.js";
-import { $, onSubmit, say } from "./dom.js";
+import { $, hide, isComposing, onSubmit, say } from "./dom.js";
 import { Personas } from "./personas.js";
 import { bodyOf, COLUMNS, fill, newReply } from "./question.js";
 import { Session } from "./session.js";
 import { Shares, showHealth, whileSeen } from "./shares.js";
+import { local } from "./storage.js";
 import { exportFile, importFile } from "./transfer.js";
 
 const MODEL_EVERY_MS = 30_000; // the gateway itself looks no more often at what its engine serves
+const narrow = matchMedia("(max-width: 860px)");
 const state = {
   model: null, ownThreshold: 0.5, threshold: null, personaId: null, running: null, works: 0,
 };
@@ -88,9 +90,9 @@ async function fillColumns(asked, columns, signal) {
 }
 
 function showRunning() {
-  const isRunning = state.running !== null;
-  $("#stop").hidden = !isRunning;
-  $("#send").hidden = isRunning;
+  const [shown, hidden] = state.running ? [$("#stop"), $("#send")] : [$("#send"), $("#stop")];
+  shown.hidden = false;
+  hide(hidden, shown);
 }
 
 function showAsked({ replies }) {
@@ -100,7 +102,7 @@ function showAsked({ replies }) {
 
 function showSession() {
   session.draw();
-  dial.show(session.probability(), session.dots());
+  dial.show(session.probability(), session.dots(), session.current !== null);
 }
 
 function stop() {
@@ -109,7 +111,7 @@ function stop() {
 
 /** Esc stops, unless it ends something else where it was pressed. */
 function stopByKey(event) {
-  if (event.key !== "Escape" || event.isComposing) return;
+  if (event.key !== "Escape" || isComposing(event)) return;
   if ($("dialog[open]") || event.target === $("#persona-search")) return;
   stop();
 }
@@ -128,7 +130,8 @@ function showThreshold() {
   showSession();
   const whose = state.threshold === null ? "the model's own" : "yours";
   $("#threshold-said").textContent = `Threshold ${bound} · ${whose}`;
-  $("#threshold-reset").hidden = state.threshold === null;
+  if (state.threshold === null) hide($("#threshold-reset"), dial.handle);
+  else $("#threshold-reset").hidden = false;
 }
 
 // Persona, options, colours, key
@@ -143,6 +146,12 @@ function showOptions() {
   $("#options-said").textContent = `· ${isolation || "isolation as deployed"} · temperature ${temperature} · ${maxTokens} tokens`;
 }
 
+/** Where there is little room the personas fold, and their heading is the button for it. */
+function foldRail() {
+  $("#rail").open = !narrow.matches;
+  $("#rail > summary").tabIndex = narrow.matches ? 0 : -1;
+}
+
 function isDark() {
   const { theme } = document.documentElement.dataset;
   return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -151,7 +160,7 @@ function isDark() {
 function toggleTheme() {
   const theme = isDark() ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
-  localStorage.setItem("personadual.theme", theme);
+  local.set("personadual.theme", theme);
   $("#theme").setAttribute("aria-pressed", isDark());
 }
 
@@ -186,7 +195,7 @@ const lookAtModel = whileSeen(() => findModel({ isQuiet: true }), MODEL_EVERY_MS
 function listen() {
   $("#ask").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
   $("#question").addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
     event.preventDefault();
     $("#ask").requestSubmit();
   });
@@ -200,6 +209,7 @@ function listen() {
   $("#ask .options").addEventListener("input", showOptions);
   // The browser can say what is wrong only where it is seen; the event does not bubble.
   $("#ask .options").addEventListener("invalid", () => { $("#ask .options").open = true; }, true);
+  narrow.addEventListener("change", foldRail);
   $("#threshold-reset").addEventListener("click", () => setThreshold(null));
   $("#theme").addEventListener("click", toggleTheme);
   $("#import").addEventListener("click", () => $("#import-file").click());
@@ -221,7 +231,7 @@ onSubmit($("#key"), () => {
   lookAtModel();
 });
 listen();
-$("#rail").open = !matchMedia("(max-width: 860px)").matches;
+foldRail();
 $("#key-forget").hidden = key.get() === null;
 $("#theme").setAttribute("aria-pressed", isDark());
 showOptions();

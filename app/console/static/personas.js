@@ -1,7 +1,7 @@
 // The rail of personas: pages of ids, the chosen one, its editor and its deletion.
 import { json } from "./api.js";
 import { read, write } from "./attributes.js";
-import { $, el, onSubmit, say } from "./dom.js";
+import { $, el, focus, isFocusLost, onSubmit, say } from "./dom.js";
 import { forgotten } from "./words.js";
 
 const PAGE = 50;
@@ -79,12 +79,15 @@ export class Personas {
     if (isFirst) this.list.replaceChildren(this.option(null));
     $("button", this.list)?.remove();
     this.list.append(...found.map((id) => this.option(id)));
+    const count = this.radios().length;
     if (next && found.length === ids.length) {
       const more = el("button", { type: "button", className: "quiet" }, "Show more");
       more.addEventListener("click", async () => {
+        const isFocused = document.activeElement === more;
         more.disabled = true;
         await this.loadPage(next, false);
         more.disabled = false; // it is still there where the page did not come
+        if (isFocused && isFocusLost()) focus(more.isConnected ? more : this.radios()[count]);
       });
       this.list.append(more);
     }
@@ -100,6 +103,7 @@ export class Personas {
   async addExample() {
     try {
       await this.create(EXAMPLE.id, EXAMPLE.text, {});
+      if (isFocusLost()) focus(this.radio(EXAMPLE.id)); // the button has gone
     } catch (problem) {
       say(this.note, problem.message, true);
     }
@@ -111,11 +115,19 @@ export class Personas {
     return el("label", {}, radio, name);
   }
 
+  radios() {
+    return [...this.list.querySelectorAll("input")];
+  }
+
+  radio(id) {
+    return this.radios().find((input) => input.value === (id ?? ""));
+  }
+
   async choose(id) {
     this.chosen = id;
     this.shown = null;
     this.onChoose(id);
-    const radio = [...this.list.querySelectorAll("input")].find((input) => input.value === (id ?? ""));
+    const radio = this.radio(id);
     if (radio) radio.checked = true;
     $("#persona").hidden = true;
     await this.showChosen();
@@ -147,7 +159,7 @@ export class Personas {
     $("#persona .persona-text").textContent = persona.text;
     const pairs = Object.entries(persona.attributes);
     $("#persona .attributes").replaceChildren(
-      ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))]),
+      ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { dir: "auto" }, String(value))]),
     );
     $("#persona .version").textContent = `Version ${persona.version}`;
     $("#persona").hidden = false;
@@ -202,5 +214,7 @@ export class Personas {
     await json(pathOf(this.chosen), { method: "DELETE" });
     await this.choose(null);
     await this.load();
+    $("#deletion").close(); // it would give the focus to its opener, which has gone
+    focus(this.radio(null));
   }
 }

@@ -52,7 +52,7 @@ export class Session {
   drawOne(asked) {
     const decision = decisionOf(asked);
     const { text, personaId } = asked.question;
-    const shown = el("span", { className: "asked", title: text }, text);
+    const shown = el("span", { className: "asked", title: text, dir: "auto" }, text);
     if (personaId) shown.append(" ", el("small", {}, personaId));
     const took = el("span", { className: "took" });
     if (decision) {

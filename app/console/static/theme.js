@@ -1,5 +1,9 @@
 // Applies the chosen colours before the first paint, so that nothing flashes.
 (() => {
-  const chosen = localStorage.getItem("personadual.theme");
-  if (chosen) document.documentElement.dataset.theme = chosen;
+  try {
+    const chosen = localStorage.getItem("personadual.theme");
+    if (chosen) document.documentElement.dataset.theme = chosen;
+  } catch {
+    // The browser keeps nothing for this page: the system's colours hold.
+  }
 })();

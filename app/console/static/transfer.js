@@ -1,6 +1,6 @@
 // Import and export of personas as JSON lines, by the gateway's own routes for many at once.
 import { call } from "./api.js";
-import { $, el } from "./dom.js";
+import { $, el, focus, hide } from "./dom.js";
 import { Problem } from "./words.js";
 
 const LINES = "application/x-ndjson";
@@ -10,14 +10,16 @@ const MAX_SHOWN_FAILURES = 5;
 
 /** What is under way, shown with a bar and a way to stop it. One at a time. */
 class Progress {
-  constructor() {
+  constructor(opener) {
+    this.opener = opener;
     this.root = $("#transfer");
     this.abort = new AbortController();
     this.root.hidden = false;
-    this.allowAnother(false);
     $("ul", this.root).replaceChildren();
     this.stop = $("button", this.root);
     this.stop.hidden = false;
+    if (document.activeElement === opener) focus(this.stop);
+    this.allowAnother(false);
     this.stop.onclick = () => this.abort.abort();
   }
 
@@ -36,8 +38,8 @@ class Progress {
 
   end(text) {
     this.show(text, 1);
-    this.stop.hidden = true;
     this.allowAnother(true);
+    hide(this.stop, this.opener);
   }
 
   allowAnother(isAllowed) {
@@ -62,7 +64,7 @@ async function* piecesOf(file) {
 
 /** Write every persona of the file; a line that is refused is named, and the others go on. */
 export async function importFile(file) {
-  const progress = new Progress();
+  const progress = new Progress($("#import"));
   const { signal } = progress.abort;
   let [lines, written, refused] = [0, 0, 0];
   try {
@@ -84,7 +86,7 @@ export async function importFile(file) {
 
 /** Collect all personas, in the order of their ids, and hand them over as a file. */
 export async function exportFile() {
-  const progress = new Progress();
+  const progress = new Progress($("#export"));
   const { signal } = progress.abort;
   const parts = [];
   let [count, rest, last] = [0, "", "{}"];
