@@ -27,9 +27,9 @@ from app.chat.use_case import Chat
 from app.console import add_console
 from app.errors import HttpError, of_status, to_http
 from app.http.connection import take_all_files
+from app.http.edge import Edge
 from app.http.ending import Ending
 from app.http.key_routes import router as key_router
-from app.http.limits import Edge
 from app.http.openapi import document
 from app.http.parts import Parts
 from app.http.persona_routes import router as persona_router

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from app.http.limits import route_of
+from app.http.edge import route_of
 from app.metrics import Metrics, PersonaWrite, Route
 from model.decision import Decision, Source
 from model.mode import Mode

@@ -13,7 +13,7 @@ from opentelemetry.trace import Tracer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.chat.stopwatch import Stopwatch
-from app.http.limits import NOT_ANSWERED, route_of
+from app.http.edge import NOT_ANSWERED, route_of
 from app.logs import request_id, trace_id
 from app.metrics import Route
 from app.personas import Key, PersonaCache
@@ -37,7 +37,7 @@ _current: ContextVar[RequestSpan | None] = ContextVar("request_span", default=No
 class TracedEdge:
     """Gives each request its span, as a part of the caller's trace where it names one.
 
-    Stands around `app.http.limits.Edge`. Pure ASGI, and no span per message: a stream has
+    Stands around `app.http.edge.Edge`. Pure ASGI, and no span per message: a stream has
     thousands.
     """
 
