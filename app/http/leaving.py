@@ -85,7 +85,7 @@ class EventStream(Response):
             if self.media_type != EVENTS:
                 raise
             ending = GatewayEnding("the gateway ended before the answer did")
-            scope["state"]["watch"].error = ending
+            scope["state"]["course"].error = ending
             await send({"type": "http.response.body", "body": to_http(ending).to_event()})
 
     async def _send(self, start: dict[str, Any], send: Send) -> None:

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Tracer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.chat.stopwatch import Stopwatch
+from app.chat.course import Course
 from app.http.edge import NOT_ANSWERED, route_of
 from app.logs import request_id, trace_id
 from app.metrics import Route
@@ -61,13 +61,13 @@ class TracedEdge:
             # A pipelined request begins in the context of the one before.
             _current.reset(current)
             trace_id.reset(named)
-            watch: Stopwatch = state.get("watch") or Stopwatch()
+            course: Course = state.get("course") or Course()
             facts = {
                 "http.request.method": method,
                 "http.route": place,
                 "personadual.request_id": request_id.get() or "",
             }
-            span.end(watch, state.get("status", NOT_ANSWERED), facts)
+            span.end(course, state.get("status", NOT_ANSWERED), facts)
 
 
 class TracedPersonas:
