@@ -39,7 +39,7 @@ from app.metrics import Dependency, Metrics, Rejection
 from app.personas import PersonaCache, Personas
 from app.redis.store import RedisStore
 from app.settings import Settings, strangers
-from app.shadow.log import AuditLog
+from app.shadow.log import ShadowLog
 from app.shadow.shadows import Shadows
 from app.store import Store
 from model.engine import Answering, Engine
@@ -227,7 +227,7 @@ def open_shadows(settings: Settings, engine: Engine, metrics: Metrics) -> Shadow
     """None where the rate is 0: then nothing of them is on the path of a request."""
     if settings.shadow_rate == 0:
         return None
-    log = AuditLog(settings.shadow_log, settings.shadow_log_bytes) if settings.shadow_log else None
+    log = ShadowLog(settings.shadow_log, settings.shadow_log_bytes) if settings.shadow_log else None
     return Shadows(engine, metrics, settings, log)
 
 

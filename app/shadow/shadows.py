@@ -28,7 +28,7 @@ from app.chat.stops import before_stop
 from app.metrics import Metrics, ShadowOutcome
 from app.settings import Isolation, Settings
 from app.shadow.likeness import MAX_CHARACTERS, Likeness, compare
-from app.shadow.log import AuditLog
+from app.shadow.log import ShadowLog
 from model.card import Card
 from model.decision import Decision, Dial
 from model.engine import Body, Engine
@@ -42,7 +42,7 @@ logger = logging.getLogger("personadual.shadow")
 LOOK_S = 0.25
 """How often a shadow looks whether it is in the way."""
 MAX_LOGGED_CHARACTERS = 2_000
-"""What the audit log shows of one text."""
+"""What the shadow log shows of one text."""
 # How the answer comes, and what comes beside it: of no use here.
 _NOT_REPEATED = (
     *("stream", "stream_options", "n", "logprobs", "top_logprobs", "prompt_logprobs"),
@@ -74,7 +74,7 @@ class Shadows:
         engine: Engine,
         metrics: Metrics,
         settings: Settings,
-        log: AuditLog | None = None,
+        log: ShadowLog | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._engine = engine
@@ -151,7 +151,7 @@ class Shadows:
             await asyncio.to_thread(self._write, self._log, entry)
         return outcome
 
-    def _write(self, log: AuditLog, entry: dict[str, Any]) -> None:
+    def _write(self, log: ShadowLog, entry: dict[str, Any]) -> None:
         try:
             log.write(entry)
             self._is_log_away = False
@@ -163,7 +163,7 @@ class Shadows:
 
 
 def make_pair(plan: Plan, decision: Decision, served: str, *, has_texts: bool) -> Pair:
-    """What has to be asked, and what the audit log says of the request."""
+    """What has to be asked, and what the shadow log says of the request."""
     assert decision.mode is not None
     is_sampled = plan.request.temperature != 0
     notes: dict[str, Any] = {
