@@ -87,12 +87,12 @@ def serve(
     # Imported here, so that help and completion answer at once.
     from app.serve.reload import reloadable
     from app.serve.stack import Stack, Stopped, Wish, stoppable
-    from app.settings import read_settings, strangers
+    from app.settings import read_settings, unknown_variables
 
     wish = Wish(host, port, workers, data, model, max_model_len, tuple(engine_option))
     with reported():
         settings = read_settings()
-        for line in strangers():
+        for line in unknown_variables():
             errors.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
         stack = Stack(wish, settings, _step)
         # The clean-up is within: a second Ctrl-C does not cut it short.

@@ -38,7 +38,7 @@ from app.http.routes import busy, router
 from app.metrics import Dependency, Metrics, Rejection
 from app.personas import PersonaCache, Personas
 from app.redis.store import RedisStore
-from app.settings import Settings, strangers
+from app.settings import Settings, unknown_variables
 from app.shadow.log import ShadowLog
 from app.shadow.shadows import Shadows
 from app.store import Store
@@ -195,7 +195,7 @@ def gateway() -> FastAPI:
     """The factory that uvicorn calls in each worker process."""
     settings = Settings()
     logs.set_up(settings.log_format)
-    for line in strangers():
+    for line in unknown_variables():
         logger.warning("%s", line)
     audit.show()
     take_all_files()

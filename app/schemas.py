@@ -218,7 +218,7 @@ class PersonaPage(BaseModel):
     next_after: str | None
 
 
-class PersonaUse(BaseModel):
+class PersonaUseOut(BaseModel):
     id: str | None
     version: int | None
     status: PersonaStatus
@@ -230,5 +230,5 @@ class ReplyExtension(BaseModel):
     mode: Mode | None
     probability: float | None
     source: str
-    persona: PersonaUse
+    persona: PersonaUseOut
     rule: str | None = Field(None, description="The policy's rule that forced the mode.")

@@ -210,7 +210,7 @@ def read_settings() -> Settings:
         raise StartFailed(f"{_PREFIX}{str(where[0]).upper()}: {said}") from error
 
 
-def strangers(environment: Mapping[str, str] = os.environ) -> list[str]:
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     """A line for each variable that is named like a setting and is read by nobody."""
     settings = [name.upper() for name in Settings.model_fields]
     lines = []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, strangers
+from app.settings import Settings, unknown_variables
 from tests.conftest import RedisServer
 from tests.fake_engine import FakeEngine, Script
 from tests.gateway_process import GatewayProcess
@@ -27,7 +27,7 @@ SAID = "PERSONADUAL_ISOLATON is no setting; did you mean PERSONADUAL_ISOLATION?"
 )
 def test_what_is_no_setting_is_named(variable: str, said: str) -> None:
     """With the setting that is written nearly so, where there is one."""
-    (line,) = strangers({variable: "x", "PATH": "/bin"})
+    (line,) = unknown_variables({variable: "x", "PATH": "/bin"})
     assert line.startswith(said)
     assert ("did you mean" in line) == ("did you mean" in said)
 
@@ -40,7 +40,8 @@ def test_what_is_read_is_not_named() -> None:
         names |= set(re.findall(r'(?m)(?:envvar="|^)(PERSONADUAL_\w+)', path.read_text()))
     assert {"PERSONADUAL_URL", "PERSONADUAL_PORT", "PERSONADUAL_TEST_PROGRAMS"} <= names
     names |= {f"PERSONADUAL_{name.upper()}" for name in Settings.model_fields}
-    assert strangers(dict.fromkeys([*names, "personadual_threshold", "ISOLATON"], "x")) == []
+    environment = dict.fromkeys([*names, "personadual_threshold", "ISOLATON"], "x")
+    assert unknown_variables(environment) == []
 
 
 def test_a_gateway_says_it_at_its_start(

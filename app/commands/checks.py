@@ -17,7 +17,7 @@ from app.commands.gateway import Gateway
 from app.commands.status import look
 from app.serve import preflight
 from app.serve.engine import CPU_PACKAGE, CUDA_PACKAGE, engine_package
-from app.settings import Settings, read_settings, strangers
+from app.settings import Settings, read_settings, unknown_variables
 from model.card import load_card
 from model.errors import EngineError, GatewayUnavailable, PersonaDualError, StartFailed
 from model.vllm import VllmEngine
@@ -121,7 +121,7 @@ def _torch() -> str:
 
 def _settings(settings: Settings) -> str:
     policy_of(settings)
-    if lines := strangers():
+    if lines := unknown_variables():
         raise Note("; ".join(lines))
     return "well formed" + (", the policy file too" if settings.policy else "")
 

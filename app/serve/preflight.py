@@ -22,7 +22,7 @@ ENGINE_MEMORY_BYTES = 3_500_000_000
 DATA_BYTES = 300_000_000
 ANSWER_S = 5.0
 # What we ask is near: a proxy in the environment is meant for other places.
-LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def check_port(host: str, port: int) -> None:
@@ -142,7 +142,7 @@ def check_redis(url: str) -> None:
 def check_engine(url: str) -> None:
     """Raises StartFailed: no engine answers at PERSONADUAL_ENGINE_URL."""
     try:
-        with LOOPBACK.open(f"{url.rstrip('/').removesuffix('/v1')}/health", timeout=ANSWER_S):
+        with DIRECT.open(f"{url.rstrip('/').removesuffix('/v1')}/health", timeout=ANSWER_S):
             return
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise StartFailed(

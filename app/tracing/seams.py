@@ -16,7 +16,7 @@ from app.chat.course import Course
 from app.http.edge import NOT_ANSWERED, route_of
 from app.logs import request_id, trace_id
 from app.metrics import Route
-from app.personas import Key, PersonaCache
+from app.personas import PersonaCache, PersonaKey
 from app.tracing.spans import W3C, EngineCall, RequestSpan
 from model.engine import Answering, Body, EngineStream, Headers
 from model.persona import Persona
@@ -76,7 +76,7 @@ class TracedPersonas:
     def __init__(self, personas: PersonaCache) -> None:
         self._personas = personas
 
-    async def get(self, key: Key) -> Persona | None:
+    async def get(self, key: PersonaKey) -> Persona | None:
         span = _current.get()
         if span is None or not span.is_recording:
             return await self._personas.get(key)
