@@ -13,8 +13,8 @@ from pydantic import (
 )
 
 from app.number import WHOLE
-from app.settings import Isolation
-from model.mode import Mode
+from model.decision import Source
+from model.mode import Isolation, Mode, ModeWish
 from model.persona import (
     MAX_ATTRIBUTE_CHARS,
     MAX_ATTRIBUTES,
@@ -66,9 +66,7 @@ class Extension(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    mode: Literal["auto", "general", "personalized"] | None = Field(
-        None, description="Let the model decide, or force a mode."
-    )
+    mode: ModeWish | None = Field(None, description="Let the model decide, or force a mode.")
     threshold: Annotated[float, Field(ge=0, le=1, strict=True)] | None = Field(
         None, description="Probability of personalised mode from which on it is taken."
     )
@@ -229,6 +227,6 @@ class ReplyExtension(BaseModel):
 
     mode: Mode | None
     probability: float | None
-    source: str
+    source: Source
     persona: PersonaUseOut
     rule: str | None = Field(None, description="The policy's rule that forced the mode.")

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.errors import StartFailed
-from model.mode import Mode
+from model.mode import Isolation, ModeWish
 from model.validation import first_wrong
 
 _PREFIX = "PERSONADUAL_"
@@ -22,14 +22,9 @@ _OTHERS = ("URL", "KEY", "TEST_PROGRAMS", "BIND", "PORT", "WORKERS", "MODEL", "M
 # By these the OpenTelemetry SDK is told where spans go.
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
-TenantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-
-
-class Isolation(StrEnum):
-    """Whether an answer in general mode may have the persona in its context."""
-
-    SHARED = "shared"
-    STRICT = "strict"
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+"""Of a tenant, or of a rule of the policy."""
+WhenStoreAway = Literal["general", "refuse"]
 
 
 class Auth(StrEnum):
@@ -93,7 +88,7 @@ class Settings(BaseSettings):
     redis_retry_s: float = Field(
         1.0, gt=0, description="How long a Redis that failed is left alone before the next try."
     )
-    when_store_away: Literal["general", "refuse"] = Field(
+    when_store_away: WhenStoreAway = Field(
         "general", description="Redis away: answer in general mode without persona, or 503."
     )
     auth: Auth = Field(
@@ -109,7 +104,7 @@ class Settings(BaseSettings):
     slot_lease_s: float = Field(
         30.0, gt=0, description="How long the slots of a gateway that was killed stay taken."
     )
-    tenant: TenantName = Field(
+    tenant: Name = Field(
         "default", description="Tenant of callers without key, and of keys that name none."
     )
     persona_cache_entries: int = Field(
@@ -118,7 +113,7 @@ class Settings(BaseSettings):
     persona_cache_s: float = Field(
         30.0, gt=0, description="Life of a cached persona that no write invalidates."
     )
-    mode: Literal["auto"] | Mode = Field("auto", description="Mode where a request names none.")
+    mode: ModeWish = Field(ModeWish.AUTO, description="Mode where a request names none.")
     threshold: float | None = Field(
         None, ge=0, le=1, description="Threshold where a request names none; else the card's."
     )

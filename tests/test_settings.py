@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, unknown_variables
+from app.settings import Settings, read_settings, unknown_variables
+from model.errors import StartFailed
 from tests.conftest import RedisServer
 from tests.fake_engine import FakeEngine, Script
 from tests.gateway_process import GatewayProcess
@@ -30,6 +31,12 @@ def test_what_is_no_setting_is_named(variable: str, said: str) -> None:
     (line,) = unknown_variables({variable: "x", "PATH": "/bin"})
     assert line.startswith(said)
     assert ("did you mean" in line) == ("did you mean" in said)
+
+
+def test_a_mode_that_is_none_is_told_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONADUAL_MODE", "generall")
+    with pytest.raises(StartFailed, match=r"MODE: .*'auto', 'general' or 'personalized"):
+        read_settings()
 
 
 def test_what_is_read_is_not_named() -> None:

@@ -26,14 +26,14 @@ from app.chat import wire
 from app.chat.plan import Plan
 from app.chat.stops import before_stop
 from app.metrics import Metrics, ShadowOutcome
-from app.settings import Isolation, Settings
+from app.settings import Settings
 from app.shadow.likeness import MAX_CHARACTERS, Likeness, compare
 from app.shadow.log import ShadowLog
 from model.card import Card
 from model.decision import Decision, Dial
 from model.engine import Body, Engine
 from model.errors import EngineBroken, PersonaDualError
-from model.mode import Mode
+from model.mode import Isolation, Mode
 from model.persona import PersonaStatus
 from model.reply import parse_reply
 

@@ -17,8 +17,8 @@ from typing import Any, TextIO
 from pydantic import TypeAdapter, ValidationError
 
 from model.errors import PersonaDualError
-from model.mode import Mode
-from training.evaluation.conditions import Isolation, Shown
+from model.mode import Isolation, Mode
+from training.evaluation.conditions import Shown
 from training.evaluation.plan import Key, Plan
 from training.items import DataInvalid, Kind, first_wrong
 

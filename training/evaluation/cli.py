@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from model.console import console, errors, reported
-from training.evaluation.conditions import Isolation, Shown
+from model.mode import Isolation
+from training.evaluation.conditions import Shown
 from training.evaluation.plan import Plan, asks
 from training.evaluation.suite_cli import suite as make_suite
 from training.evaluation.suites import load_suite, suite_hash, suite_path
