@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from app.commands.lazy import LazyGroup
-from app.serve.whereabouts import DATA
+from app.serve.whereabouts import DATA, pocket_folder
 from model.console import console, errors, reported
 from model.errors import CheckpointInvalid
 
@@ -63,6 +63,7 @@ EngineOptions = Annotated[
     list[str], typer.Option(help="Passed on to vLLM as it is; may be repeated.")
 ]
 LOOPBACK = "127.0.0.1"
+POCKET = pocket_folder(DATA)
 
 
 @app.command()
@@ -166,9 +167,7 @@ def engine(
 
 @model_app.command("build")
 def build(
-    folder: Annotated[Path, typer.Argument(help="Where the checkpoint goes.")] = Path(
-        ".personadual/models/pocket"
-    ),
+    folder: Annotated[Path, typer.Argument(help="Where the checkpoint goes.")] = POCKET,
     force: Annotated[bool, typer.Option(help="Build again where one is built already.")] = False,
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Leave the adapter out: the base for a training.")

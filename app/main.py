@@ -218,7 +218,7 @@ def _calm_the_collector() -> None:
 def open_engine(settings: Settings) -> Engine:
     return VllmEngine(
         settings.engine_url,
-        api_key=settings.engine_api_key.get_secret_value() if settings.engine_api_key else None,
+        api_key=settings.engine_key(),
         timeouts=Timeouts(settings.engine_connect_s, settings.engine_silence_s),
     )
 

@@ -16,6 +16,8 @@ from app.number import WHOLE
 from model.decision import Source
 from model.mode import Isolation, Mode, ModeWish
 from model.persona import (
+    CONTROL_CLASS,
+    ID_CLASS,
     MAX_ATTRIBUTE_CHARS,
     MAX_ATTRIBUTES,
     MAX_ID_CHARS,
@@ -28,21 +30,20 @@ MAX_TOKENS = 2**31
 
 # What `model.persona` checks, said to the readers of `/docs`: something visible, and no control
 # characters but line breaks.
-_CONTROL = r"\u0000-\u0009\u000b\u000c\u000e-\u001f\u007f-\u009f"
 TEXT_RULE: dict[str, Any] = {
     "minLength": 1,
     "maxLength": MAX_TEXT_CHARS,
-    "pattern": rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$",
+    "pattern": rf"^[^{CONTROL_CLASS}]*[^\s{CONTROL_CLASS}][^{CONTROL_CLASS}]*$",
 }
 NAME_RULE: dict[str, Any] = {
     "minLength": 1,
     "maxLength": MAX_ATTRIBUTE_CHARS,
-    "pattern": f"^[^{_CONTROL}]*$",
+    "pattern": f"^[^{CONTROL_CLASS}]*$",
 }
 ID_RULE: dict[str, Any] = {
     "minLength": 1,
     "maxLength": MAX_ID_CHARS,
-    "pattern": r"^[A-Za-z0-9._@:+~=|-]+$",
+    "pattern": f"^[{ID_CLASS}]+$",
 }
 ATTRIBUTES_RULE: dict[str, Any] = {
     "maxProperties": MAX_ATTRIBUTES,

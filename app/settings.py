@@ -182,6 +182,10 @@ class Settings(BaseSettings):
         description="Spans by OTLP: `on`, `off`, or where `OTEL_EXPORTER_OTLP_ENDPOINT` is set.",
     )
 
+    def engine_key(self) -> str | None:
+        """The key that the engine is shown, in the clear; None where there is none."""
+        return self.engine_api_key.get_secret_value() if self.engine_api_key else None
+
     def has_traces(self, environment: Mapping[str, str] = os.environ) -> bool:
         """Whether to load OpenTelemetry; where spans go it reads from its own variables itself."""
         if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":

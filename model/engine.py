@@ -15,6 +15,11 @@ Body = Mapping[str, Any]
 Headers = Mapping[str, str]
 
 
+def server_of(url: str) -> str:
+    """The address of a server, by that of its API or its own: without `/v1` and last slash."""
+    return url.rstrip("/").removesuffix("/v1")
+
+
 class EngineStream(Protocol):
     """An accepted streaming request: events until the engine is done.
 

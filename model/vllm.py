@@ -17,7 +17,7 @@ import aiohttp
 import orjson
 
 from model.decision import GREETING, MODE_ARGUMENT
-from model.engine import Body, EngineStream, Headers
+from model.engine import Body, EngineStream, Headers, server_of
 from model.errors import (
     EngineBroken,
     EngineBusy,
@@ -57,7 +57,7 @@ class VllmEngine:
     def __init__(
         self, url: str, *, api_key: str | None = None, timeouts: Timeouts | None = None
     ) -> None:
-        self._url = url.rstrip("/").removesuffix("/v1")
+        self._url = server_of(url)
         self._headers = {
             **JSON_HEADERS,
             **({"Authorization": f"Bearer {api_key}"} if api_key else {}),

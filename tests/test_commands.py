@@ -22,8 +22,8 @@ from app.commands.gateway import Gateway as Client
 from app.commands.lazy import PLACES
 from app.commands.scrape import Scrape, quantile
 from app.commands.status import look, screen
-from app.serve.engine import pocket_folder
 from app.serve.preflight import free_port
+from app.serve.whereabouts import pocket_folder
 from model.card import save_card
 from model.pocket.build import pocket_card
 from tests.api_keys import COMMAND, new_key

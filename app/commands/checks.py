@@ -17,6 +17,7 @@ from app.commands.gateway import Gateway
 from app.commands.status import look
 from app.serve import preflight
 from app.serve.engine import CPU_PACKAGE, CUDA_PACKAGE, engine_package
+from app.serve.whereabouts import pocket_folder
 from app.settings import Settings, read_settings, unknown_variables
 from model.card import load_card
 from model.errors import EngineError, GatewayUnavailable, PersonaDualError, StartFailed
@@ -184,8 +185,7 @@ def _engine(settings: Settings, *, is_running: bool) -> str:
 
 
 async def _has_gate(settings: Settings) -> bool:
-    key = settings.engine_api_key
-    engine = VllmEngine(settings.engine_url, api_key=key.get_secret_value() if key else None)
+    engine = VllmEngine(settings.engine_url, api_key=settings.engine_key())
     try:
         return await engine.has_gate()
     except EngineError as error:
@@ -199,7 +199,7 @@ def _card(settings: Settings, data: Path, model: Path | None) -> str:
     if folder is None:
         if "engine_url" in settings.model_fields_set:
             raise Note("where the engine says; else name its folder by PERSONADUAL_CHECKPOINT")
-        folder = data / "models" / "pocket"
+        folder = pocket_folder(data)
         if not folder.is_dir():
             raise Note("Pocket is built by the first personadual serve")
     if not folder.is_dir():

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import typer
 
 from model.console import harmless
+from model.engine import server_of
 from model.errors import GatewayRefused, GatewayUnavailable, InvalidRequest
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -60,7 +61,7 @@ class Gateway:
             raise InvalidRequest("--url: give an address like http://127.0.0.1:8080")
         if not key.isascii() or any(character.isspace() for character in key):
             raise InvalidRequest("--key: this is no API key; it reads pd-ID-SECRET")
-        self.url = url.rstrip("/").removesuffix("/v1")
+        self.url = server_of(url)
         self.key_id = key.split("-")[1] if key.startswith("pd-") else ""
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         # What is on this machine is not behind a proxy.

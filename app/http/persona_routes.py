@@ -27,7 +27,7 @@ from app.schemas import (
     PersonaPatch,
 )
 from model.errors import ClientGone, UnknownPersona
-from model.persona import MAX_ID_CHARS, Persona, check_id
+from model.persona import ID_CHARACTERS, MAX_ID_CHARS, Persona, check_id
 
 T = TypeVar("T")
 MAX_PAGE = 1_000
@@ -38,7 +38,7 @@ _GIVES_LINES: dict[str, Any] = {"responses": {"200": {"content": {JSON_LINES: {}
 PersonaId = Annotated[
     str,
     Path(
-        description=f"1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = | -",
+        description=f"1 to {MAX_ID_CHARS} of: {ID_CHARACTERS}",
         json_schema_extra=ID_RULE,
     ),
 ]

@@ -14,7 +14,8 @@ from typing import IO
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.serve.engine import pocket_folder
+from app.serve.whereabouts import pocket_folder
+from model.engine import server_of
 from model.errors import StartFailed
 from model.pocket import build as pocket
 
@@ -142,7 +143,7 @@ def check_redis(url: str) -> None:
 def check_engine(url: str) -> None:
     """Raises StartFailed: no engine answers at PERSONADUAL_ENGINE_URL."""
     try:
-        with DIRECT.open(f"{url.rstrip('/').removesuffix('/v1')}/health", timeout=ANSWER_S):
+        with DIRECT.open(f"{server_of(url)}/health", timeout=ANSWER_S):
             return
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise StartFailed(

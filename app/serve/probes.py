@@ -11,6 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from app.serve.preflight import ANSWER_S, DIRECT
+from model.engine import server_of
 
 
 def answers(url: str) -> bool:
@@ -31,8 +32,7 @@ def ask(url: str) -> tuple[int, str]:
 def models(url: str, api_key: str | None) -> list[dict[str, Any]]:
     """What the engine at the address serves."""
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    base = url.rstrip("/").removesuffix("/v1")
-    request = urllib.request.Request(f"{base}/v1/models", headers=headers)
+    request = urllib.request.Request(f"{server_of(url)}/v1/models", headers=headers)
     with DIRECT.open(request, timeout=ANSWER_S) as response:
         return list(json.load(response)["data"])
 

@@ -1,9 +1,11 @@
-"""The data folder of `personadual serve`, and where its own Redis is, for the other commands."""
+"""The data folder of `personadual serve`: where Pocket and its own Redis are in it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from model.pocket import NAME
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -19,6 +21,11 @@ def private_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
     return path
+
+
+def pocket_folder(data: Path) -> Path:
+    """Where the default checkpoint lies in a data folder, built or not."""
+    return data / "models" / NAME
 
 
 def note_redis(data: Path, url: str) -> Path:
