@@ -53,7 +53,7 @@ def data_bytes(data: Path, *, serves_pocket: bool) -> int:
     return DATA_BYTES
 
 
-def check_disk(folder: Path, needed_bytes: int = DATA_BYTES) -> None:
+def check_disk(folder: Path, needed_bytes: int) -> None:
     """Raises StartFailed: too little room, or the folder cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

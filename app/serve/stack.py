@@ -91,10 +91,8 @@ class Stack:
         serves_pocket = needs_engine and wish.model is None
         policy_of(self._settings)
         preflight.check_port(wish.host, wish.port)
-        preflight.check_disk(wish.data)
-        preflight.check_room(
-            wish.data, preflight.data_bytes(wish.data, serves_pocket=serves_pocket)
-        )
+        needed_bytes = preflight.data_bytes(wish.data, serves_pocket=serves_pocket)
+        preflight.check_disk(wish.data, needed_bytes)
         self._lock = self._held.enter_context(preflight.lock_data(wish.data))
         redis_url = None
         if needs_engine:

@@ -75,13 +75,11 @@ class Shadows:
         metrics: Metrics,
         settings: Settings,
         log: ShadowLog | None = None,
-        draw: Callable[[], float] = random.random,
     ) -> None:
         self._engine = engine
         self._metrics = metrics
         self._settings = settings
         self._log = log
-        self._draw = draw
         self._running: set[asyncio.Task[ShadowOutcome]] = set()
         self._next_look: asyncio.TimerHandle | None = None
         self._is_log_away = False
@@ -89,7 +87,7 @@ class Shadows:
     def offer(self, plan: Plan, decision: Decision, answer: Callable[[], str | None]) -> None:
         """Hear of an answer that has ended; `answer` gives its text. Returns at once."""
         is_applied = plan.persona.status is PersonaStatus.APPLIED and plan.is_counted
-        if not is_applied or self._draw() >= self._settings.shadow_rate:
+        if not is_applied or random.random() >= self._settings.shadow_rate:
             return
         is_one = plan.request.n in (None, 1) and decision.mode is not None
         text = answer() if is_one else None
