@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -74,7 +74,7 @@ def serve(
         Path, typer.Option(help="Folder for personas, logs and the default checkpoint.")
     ] = DATA,
     model: Annotated[
-        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        Path | None,
         typer.Option(help="Checkpoint folder to serve; without it Pocket is built and served."),
     ] = None,
     workers: Workers = 1,
@@ -149,7 +149,7 @@ def engine(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the engine.")] = 8000,
     data: Annotated[Path, typer.Option(help="Folder of the default checkpoint.")] = DATA,
     model: Annotated[
-        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        Path | None,
         typer.Option(help="Checkpoint folder to load; without it Pocket is built and loaded."),
     ] = None,
     max_model_len: ContextTokens = 4096,
@@ -191,7 +191,7 @@ def export(
     adapter: Annotated[Path, typer.Argument(help="Folder of a trained adapter.")],
     folder: Annotated[Path, typer.Argument(help="Where the checkpoint goes.")],
     base: Annotated[
-        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        Path | None,
         typer.Option(help="The adapter's base; without it the one that the adapter names."),
     ] = None,
 ) -> None:
