@@ -96,7 +96,7 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     shadows = open_shadows(settings, engine, metrics)  # not traced: they begin after the answer
     spans = open_spans(settings)
     answering, looked_up = _traced(spans, engine, personas)
-    chat = Chat(answering, served, looked_up, policies, metrics, settings, shadows)
+    chat = Chat(answering, served, looked_up, policies, metrics, settings.reasoning_field, shadows)
     door = Door(settings.auth, settings.tenant, ring)
     quota = Quota(
         store.quotas,

@@ -21,7 +21,7 @@ from app.errors import to_http
 from app.metrics import Metrics
 from app.personas import Personas
 from app.schemas import ChatRequest
-from app.settings import Settings
+from app.settings import ReasoningField
 from app.shadow.shadows import Shadows
 from model.decision import Decision, Source
 from model.engine import Answering, EngineStream
@@ -61,7 +61,7 @@ class Answered:
 
 
 class Chat:
-    """Answers chat requests with one engine, one store and one set of settings."""
+    """Answers chat requests with one engine and one store."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Chat:
         personas: Personas,
         policies: Policies,
         metrics: Metrics,
-        settings: Settings,
+        reasoning_field: ReasoningField,
         shadows: Shadows | None = None,
     ) -> None:
         self._engine = engine
@@ -78,7 +78,7 @@ class Chat:
         self._personas = personas
         self._policies = policies
         self._metrics = metrics
-        self._settings = settings
+        self._reasoning_field = reasoning_field
         self._shadows = shadows
 
     async def answer(self, asked: Asked) -> Answered:
@@ -90,7 +90,7 @@ class Chat:
         plan, given = await self._decided(await self._plan(asked), asked.course)
         with asked.course.engine():
             raw = await self._ask(self._engine.complete(plan.body()))
-        shown, decisions = read_whole(raw, plan, self._settings.reasoning_field, given)
+        shown, decisions = read_whole(raw, plan, self._reasoning_field, given)
         for decision in decisions:
             self._count_decision(plan, decision, asked.course)
         self._count_end(plan, decisions[0].mode, asked.course, shown.usage)
@@ -191,7 +191,7 @@ class Chat:
             decisions.append(decision)
             self._count_decision(plan, decision, course)
 
-        reader = StreamReader(plan, self._settings.reasoning_field, note, given)
+        reader = StreamReader(plan, self._reasoning_field, note, given)
         try:
             async for payloads in stream.events():
                 course.streamed += len(payloads)
