@@ -9,12 +9,8 @@ import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
-from starlette.routing import Match
 
 from app import logs
 from app.access import audit
@@ -25,7 +21,6 @@ from app.access.quota import Quota
 from app.chat.served import ServedModel
 from app.chat.use_case import Chat
 from app.console import add_console
-from app.errors import HttpError, of_status, to_http
 from app.http.connection import take_all_files
 from app.http.edge import Edge
 from app.http.ending import Ending
@@ -34,8 +29,9 @@ from app.http.openapi import document
 from app.http.parts import Parts
 from app.http.persona_routes import router as persona_router
 from app.http.readiness import Readiness
+from app.http.refusals import handle_errors
 from app.http.routes import busy, router
-from app.metrics import Dependency, Metrics, Rejection
+from app.metrics import Dependency, Metrics
 from app.personas import PersonaCache, Personas
 from app.redis.store import RedisStore
 from app.settings import Settings, unknown_variables
@@ -43,40 +39,13 @@ from app.shadow.log import ShadowLog
 from app.shadow.shadows import Shadows
 from app.store import Store
 from model.engine import Answering, Engine
-from model.errors import (
-    EngineError,
-    EngineUnavailable,
-    InvalidRequest,
-    KeyRefused,
-    LimitReached,
-    OriginRefused,
-    OverrideRefused,
-    PersonaDualError,
-    RoleMissing,
-    StoreUnavailable,
-    TooLarge,
-    UnknownModel,
-)
+from model.errors import EngineError, EngineUnavailable
 from model.vllm import Timeouts, VllmEngine
 
 if TYPE_CHECKING:
     from app.tracing.provider import Spans
 
 logger = logging.getLogger("personadual.gateway")
-
-WRONG_METHOD, INTERNAL = 405, 500
-# First match wins: leaves stand before their parents.
-_REJECTIONS: tuple[tuple[type[PersonaDualError], Rejection], ...] = (
-    (TooLarge, Rejection.TOO_LARGE),
-    (InvalidRequest, Rejection.INVALID),
-    (KeyRefused, Rejection.UNAUTHORIZED),
-    (RoleMissing, Rejection.FORBIDDEN),
-    (OriginRefused, Rejection.FORBIDDEN),
-    (OverrideRefused, Rejection.FORBIDDEN),
-    (LimitReached, Rejection.LIMITED),
-    (UnknownModel, Rejection.UNKNOWN_MODEL),
-    (StoreUnavailable, Rejection.STORE_AWAY),
-)
 
 
 def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
@@ -130,7 +99,7 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     )
     if spans:
         spans.add_edge(app)
-    _handle_errors(app, metrics)
+    handle_errors(app, metrics)
     document(app, settings)
     return app
 
@@ -246,44 +215,3 @@ def open_store(settings: Settings) -> Store:
         timeout_s=settings.redis_timeout_ms / 1000,
         retry_s=settings.redis_retry_s,
     )
-
-
-def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
-    async def ours(_request: Request, error: Exception) -> Response:
-        assert isinstance(error, PersonaDualError)
-        for kind, reason in _REJECTIONS:
-            if isinstance(error, kind):
-                metrics.rejected(reason).inc()
-                break
-        answer = to_http(error)
-        if answer.status == INTERNAL:
-            logger.error("%s", error.message)
-        return answer.to_response()
-
-    async def framework(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        answer = of_status(error.status_code, str(error.detail)).to_response()
-        if error.status_code == WRONG_METHOD:
-            answer.headers["Allow"] = _methods_of(app, request)
-        return answer
-
-    async def arguments(_request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:])
-        metrics.rejected(Rejection.INVALID).inc()
-        message = f"{field}: {first['msg']}"
-        return HttpError(
-            400, message, "invalid_request_error", "invalid_request", field
-        ).to_response()
-
-    app.add_exception_handler(PersonaDualError, ours)
-    app.add_exception_handler(HTTPException, framework)
-    app.add_exception_handler(RequestValidationError, arguments)
-
-
-def _methods_of(app: FastAPI, request: Request) -> str:
-    """All methods of a path: the framework itself names those of its first route alone."""
-    routes = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
-    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
