@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +16,6 @@ from app.chat.plan import PersonaChoice, PersonaUse, Plan, choose_persona, make_
 from app.chat.replies import read_probe, read_whole
 from app.chat.served import Served, ServedModel
 from app.chat.stream import Peeked, StreamReader
-from app.errors import to_http
 from app.metrics import Metrics
 from app.personas import Personas
 from app.schemas import ChatRequest
@@ -29,13 +27,11 @@ from model.errors import (
     EngineBroken,
     EngineBusy,
     EngineUnavailable,
-    PersonaDualError,
     StoreUnavailable,
 )
 from model.mode import Mode
 from model.persona import PersonaStatus
 
-logger = logging.getLogger("personadual.gateway")
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
 
@@ -210,14 +206,6 @@ class Chat:
             yield DONE
             if self._shadows is not None and decisions:
                 self._shadows.offer(plan, decisions[0], reader.answer)
-        except Exception as error:  # the edge: behind the first byte no handler is left
-            if isinstance(error, PersonaDualError):
-                course.error = error
-            else:
-                logger.exception("a stream failed")
-                course.error = PersonaDualError(type(error).__name__)
-            self._end(stream, plan, course, reader)
-            yield to_http(course.error).to_event()
         finally:
             self._end(stream, plan, course, reader)
 
