@@ -1,4 +1,4 @@
-"""Settings of the gateway: the one file that reads the environment. Names start `PERSONADUAL_`."""
+"""Settings of the gateway: its one file that reads the environment. Names start `PERSONADUAL_`."""
 
 from __future__ import annotations
 
