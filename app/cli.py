@@ -47,7 +47,9 @@ or, in Python (.venv/bin/python):
 
 Ctrl-C ends it. Logs and personas are in {data}.
 """
-OPEN = "No API keys are made: this machine alone is served. Make one: personadual key create NAME"
+OPEN = (
+    "There are no API keys yet: only this machine is served. Make one: personadual key create NAME"
+)
 SHUT = "API keys are asked for: personadual key list shows them."
 OFF = "API keys are switched off: whoever reaches this address is served."
 FIRST = "API keys are asked for. The first one may do everything, and is shown this once:\n  {key}"
@@ -83,7 +85,7 @@ def serve(
 ) -> None:
     """Start Redis, the engine and the gateway, and end them together.
 
-    With PERSONADUAL_REDIS_URL or PERSONADUAL_ENGINE_URL set, those are used instead of own ones.
+    With PERSONADUAL_REDIS_URL or PERSONADUAL_ENGINE_URL set, those are used instead of its own.
     """
     # Imported here, so that help and completion answer at once.
     from app.serve.reload import reloadable
@@ -211,7 +213,7 @@ def card(folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")]) -
 
     with reported():
         if not folder.is_dir():
-            raise CheckpointInvalid(f"{folder} is no folder: name that of a checkpoint")
+            raise CheckpointInvalid(f"{folder} is not a folder: name that of a checkpoint")
         found, warning = load_card(folder)
         if warning:
             errors.print(f"[yellow]{escape(warning)}[/yellow]")

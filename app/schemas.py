@@ -69,7 +69,7 @@ class Extension(BaseModel):
 
     mode: ModeWish | None = Field(None, description="Let the model decide, or force a mode.")
     threshold: Annotated[float, Field(ge=0, le=1, strict=True)] | None = Field(
-        None, description="Probability of personalised mode from which on it is taken."
+        None, description="Probability of personalised mode at or above which it is taken."
     )
     isolation: Isolation | None = Field(
         None, description="`strict`: a general answer never has the persona in its context."

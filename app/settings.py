@@ -133,10 +133,10 @@ class Settings(BaseSettings):
         4, ge=1, description="Most of these second answers at once, per worker; more are dropped."
     )
     shadow_busy_from: int = Field(
-        16, ge=1, description="Requests in flight, per worker, from which on they are dropped."
+        16, ge=1, description="Requests in flight, per worker, at which they are dropped."
     )
     shadow_similarity: float = Field(
-        0.8, ge=0, le=1, description="Share of common words from which on two texts are the same."
+        0.8, ge=0, le=1, description="Share of common words at which two texts count as the same."
     )
     shadow_log: Annotated[Path, AfterValidator(_in_a_folder)] | None = Field(
         None,
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     shadow_log_bytes: int = Field(
         10_000_000,
         ge=100_000,
-        description="Size at which that file begins anew; the one before stays as `NAME.1`.",
+        description="Size at which that file starts over; the one before stays as `NAME.1`.",
     )
     shadow_log_text: bool = Field(
         False,
@@ -219,5 +219,5 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
             continue
         near = get_close_matches(name, settings, n=1)
         guess = f"; did you mean {_PREFIX}{near[0]}?" if near else ""
-        lines.append(f"{variable} is no setting{guess}")
+        lines.append(f"{variable} is not a setting{guess}")
     return lines

@@ -32,10 +32,10 @@ from model.mode import ANCHOR, TagIds, Tags
 # vLLM closes idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): let go of them before.
 KEEP_ALIVE_S = 4.0
 MAX_EVENT_BYTES = 4_000_000
-"""An event of a stream that goes on beyond this is none."""
+"""What goes on beyond this is not an event of a stream."""
 FAILED = b'{"error":'
 """How an event begins that stands in place of all that would come. vLLM looks at some of what was
-asked (log-probabilities, ids of tokens, a grammar) only behind its status, which says 200 then."""
+asked (log-probabilities, ids of tokens, a grammar) only after its status, which says 200 then."""
 CHAT_PATH = "/v1/chat/completions"
 JSON_HEADERS = {"Content-Type": "application/json"}
 

@@ -15,15 +15,18 @@ from tests.gateway_process import GatewayProcess
 from tests.serve_process import Start, start  # noqa: F401 - a fixture
 from tests.test_compose import FILES, ROOT
 
-SAID = "PERSONADUAL_ISOLATON is no setting; did you mean PERSONADUAL_ISOLATION?"
+SAID = "PERSONADUAL_ISOLATON is not a setting; did you mean PERSONADUAL_ISOLATION?"
 
 
 @pytest.mark.parametrize(
     ("variable", "said"),
     [
         ("PERSONADUAL_ISOLATON", SAID),
-        ("personadual_treshold", "personadual_treshold is no setting; did you mean PERSONADUAL_TH"),
-        ("PERSONADUAL_XYZ", "PERSONADUAL_XYZ is no setting"),
+        (
+            "personadual_treshold",
+            "personadual_treshold is not a setting; did you mean PERSONADUAL_T",
+        ),
+        ("PERSONADUAL_XYZ", "PERSONADUAL_XYZ is not a setting"),
     ],
 )
 def test_what_is_no_setting_is_named(variable: str, said: str) -> None:

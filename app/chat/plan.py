@@ -183,7 +183,7 @@ class Plan:
             if body.get(name):
                 body[name] += length
         if body.get("stop") and not body.get("min_tokens"):
-            # vLLM looks for stop texts only behind the first `min_tokens`; a tag ends in a break.
+            # vLLM looks for stop texts only after the first `min_tokens`; a tag ends in a break.
             body["min_tokens"] = length
         if body.get("allowed_token_ids"):
             both = (*tag_ids.general, *tag_ids.personalized)

@@ -157,7 +157,7 @@ def _port(gateway: Gateway) -> str:
     parts = urlsplit(gateway.url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     if host not in ("localhost", "127.0.0.1", "::1"):
-        raise StartFailed(f"no gateway answers at {gateway.url}: start it there, or mend --url")
+        raise StartFailed(f"no gateway answers at {gateway.url}: start it there, or fix --url")
     preflight.check_port(host, port)
     return f"{port} is free for personadual serve"
 
@@ -203,7 +203,7 @@ def _card(settings: Settings, data: Path, model: Path | None) -> str:
         if not folder.is_dir():
             raise Note("Pocket is built by the first personadual serve")
     if not folder.is_dir():
-        raise StartFailed(f"{folder} is no folder: name the checkpoint's with --model")
+        raise StartFailed(f"{folder} is not a folder: name the checkpoint's with --model")
     _, warning = load_card(folder)
     if warning:
         raise Note(f"{folder}: {warning}")

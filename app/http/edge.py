@@ -161,7 +161,7 @@ class _Exchange:
         await self._send(message)
 
     def _is_last(self, message: Message) -> bool:
-        """Whether nothing comes behind it that its reader waits for."""
+        """Whether nothing comes after it that its reader waits for."""
         return self._course.is_over or not message.get("more_body")
 
     async def refuse(self, error: PersonaDualError) -> None:

@@ -136,7 +136,7 @@ def check_redis(url: str) -> None:
         # The URL may hold a password: it is not repeated.
         raise StartFailed(
             f"no Redis answers at PERSONADUAL_REDIS_URL ({type(error).__name__}): start it,"
-            " mend the URL, or unset it to use an own one"
+            " fix the URL, or unset it to have personadual serve start its own"
         ) from error
 
 
@@ -148,7 +148,7 @@ def check_engine(url: str) -> None:
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise StartFailed(
             f"no engine answers at PERSONADUAL_ENGINE_URL ({type(error).__name__}): start it,"
-            " mend the URL, or unset it to use an own one"
+            " fix the URL, or unset it to have personadual serve start its own"
         ) from error
 
 

@@ -124,7 +124,7 @@ class Stack:
         return str(served[0]["id"])
 
     def watch(self) -> None:
-        """Return never while all is well.
+        """Never returns while all is well.
 
         Raises:
             StartFailed: a child has ended.

@@ -29,7 +29,7 @@ def pocket_folder(data: Path) -> Path:
 
 
 def note_redis(data: Path, url: str) -> Path:
-    """Write down the URL of an own Redis in its data folder; for its user's eyes alone."""
+    """Write down the URL of serve's own Redis in its data folder; for its user's eyes alone."""
     path = data / _FILE
     path.touch(mode=0o600)
     path.write_text(url, encoding="utf-8")
