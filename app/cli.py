@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from app.commands.lazy import LazyGroup
-from app.serve.whereabouts import DATA
+from app.serve.whereabouts import DATA, pocket_folder
 from model.console import console, errors, reported
 from model.errors import CheckpointInvalid
 
@@ -48,7 +48,9 @@ or, in Python (.venv/bin/python):
 
 Ctrl-C ends it. Logs and personas are in {data}.
 """
-OPEN = "No API keys are made: this machine alone is served. Make one: personadual key create NAME"
+OPEN = (
+    "There are no API keys yet: only this machine is served. Make one: personadual key create NAME"
+)
 SHUT = "API keys are asked for: personadual key list shows them."
 OFF = "API keys are switched off: whoever reaches this address is served."
 FIRST = "API keys are asked for. The first one may do everything, and is shown this once:\n  {key}"
@@ -65,6 +67,7 @@ EngineOptions = Annotated[
     list[str], typer.Option(help="Passed on to vLLM as it is; may be repeated.")
 ]
 LOOPBACK = "127.0.0.1"
+POCKET = pocket_folder(DATA)
 
 
 @app.command()
@@ -75,7 +78,7 @@ def serve(
         Path, typer.Option(help="Folder for personas, logs and the default checkpoint.")
     ] = DATA,
     model: Annotated[
-        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        Path | None,
         typer.Option(help="Checkpoint folder to serve; without it Pocket is built and served."),
     ] = None,
     workers: Workers = 1,
@@ -84,17 +87,17 @@ def serve(
 ) -> None:
     """Start Redis, the engine and the gateway, and end them together.
 
-    With PERSONADUAL_REDIS_URL or PERSONADUAL_ENGINE_URL set, those are used instead of own ones.
+    With PERSONADUAL_REDIS_URL or PERSONADUAL_ENGINE_URL set, those are used instead of its own.
     """
     # Imported here, so that help and completion answer at once.
     from app.serve.reload import reloadable
     from app.serve.stack import Stack, Stopped, Wish, stoppable
-    from app.settings import read_settings, strangers
+    from app.settings import read_settings, unknown_variables
 
     wish = Wish(host, port, workers, data, model, max_model_len, tuple(engine_option))
     with reported():
         settings = read_settings()
-        for line in strangers():
+        for line in unknown_variables():
             errors.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
         stack = Stack(wish, settings, _step)
         # The clean-up is within: a second Ctrl-C does not cut it short.
@@ -150,7 +153,7 @@ def engine(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the engine.")] = 8000,
     data: Annotated[Path, typer.Option(help="Folder of the default checkpoint.")] = DATA,
     model: Annotated[
-        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        Path | None,
         typer.Option(help="Checkpoint folder to load; without it Pocket is built and loaded."),
     ] = None,
     max_model_len: ContextTokens = 4096,
@@ -168,9 +171,7 @@ def engine(
 
 @model_app.command("build")
 def build(
-    folder: Annotated[Path, typer.Argument(help="Where the checkpoint goes.")] = Path(
-        ".personadual/models/pocket"
-    ),
+    folder: Annotated[Path, typer.Argument(help="Where the checkpoint goes.")] = POCKET,
     force: Annotated[bool, typer.Option(help="Build again where one is built already.")] = False,
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Leave the adapter out: the base for a training.")
@@ -194,7 +195,7 @@ def export(
     adapter: Annotated[Path, typer.Argument(help="Folder of a trained adapter.")],
     folder: Annotated[Path, typer.Argument(help="Where the checkpoint goes.")],
     base: Annotated[
-        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        Path | None,
         typer.Option(help="The adapter's base; without it the one that the adapter names."),
     ] = None,
 ) -> None:
@@ -214,7 +215,7 @@ def card(folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")]) -
 
     with reported():
         if not folder.is_dir():
-            raise CheckpointInvalid(f"{folder} is no folder: name that of a checkpoint")
+            raise CheckpointInvalid(f"{folder} is not a folder: name that of a checkpoint")
         found, warning = load_card(folder)
         if warning:
             errors.print(f"[yellow]{escape(warning)}[/yellow]")

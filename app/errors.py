@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from model.errors import (
@@ -29,7 +28,6 @@ from model.errors import (
     StoreUnavailable,
     TooLarge,
 )
-from model.validation import first_wrong
 
 RETRY_AFTER_S = 2
 MAX_MESSAGE_CHARS = 500
@@ -54,8 +52,6 @@ _STATUS: tuple[tuple[type[PersonaDualError], int, str], ...] = (
     (EngineBroken, 502, "api_error"),
     (ClientGone, 499, "client_gone"),
 )
-# Names of union members stand in pydantic's paths; they are its words, not the caller's.
-_UNION_MEMBERS = {"str", "int", "float", "bool", "list[dict[str,any]]", "list[str]"}
 # What no second try changes, although its status says that one may.
 _FINAL = frozenset({ENGINE_KEY})
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
@@ -119,13 +115,6 @@ def to_http(error: PersonaDualError) -> HttpError:
 def of_status(status: int, message: str) -> HttpError:
     """What the framework itself refuses: an unknown path, a wrong method."""
     return HttpError(status, message, "invalid_request_error", _OF_STATUS.get(status, "http_error"))
-
-
-def from_validation(error: ValidationError) -> InvalidRequest:
-    """Name the first wrong field; nothing of its value is repeated."""
-    where, said = first_wrong(error)
-    field = ".".join(str(part) for part in where if str(part) not in _UNION_MEMBERS) or "body"
-    return InvalidRequest(f"{field}: {said}", field=field)
 
 
 def _relay(error: EngineRejected) -> HttpError:

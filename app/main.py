@@ -9,12 +9,8 @@ import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
-from starlette.routing import Match
 
 from app import logs
 from app.access import audit
@@ -25,58 +21,31 @@ from app.access.quota import Quota
 from app.chat.served import ServedModel
 from app.chat.use_case import Chat
 from app.console import add_console
-from app.errors import HttpError, of_status, to_http
 from app.http.connection import take_all_files
+from app.http.edge import Edge
 from app.http.ending import Ending
 from app.http.key_routes import router as key_router
-from app.http.limits import Edge
 from app.http.openapi import document
 from app.http.parts import Parts
 from app.http.persona_routes import router as persona_router
 from app.http.readiness import Readiness
+from app.http.refusals import handle_errors
 from app.http.routes import busy, router
-from app.metrics import Dependency, Metrics, Rejection
+from app.metrics import Dependency, Metrics
 from app.personas import PersonaCache, Personas
 from app.redis.store import RedisStore
-from app.settings import Settings, strangers
-from app.shadow.log import AuditLog
+from app.settings import Settings, unknown_variables
+from app.shadow.log import ShadowLog
 from app.shadow.shadows import Shadows
 from app.store import Store
 from model.engine import Answering, Engine
-from model.errors import (
-    EngineError,
-    EngineUnavailable,
-    InvalidRequest,
-    KeyRefused,
-    LimitReached,
-    OriginRefused,
-    OverrideRefused,
-    PersonaDualError,
-    RoleMissing,
-    StoreUnavailable,
-    TooLarge,
-    UnknownModel,
-)
+from model.errors import EngineError, EngineUnavailable
 from model.vllm import Timeouts, VllmEngine
 
 if TYPE_CHECKING:
     from app.tracing.provider import Spans
 
 logger = logging.getLogger("personadual.gateway")
-
-WRONG_METHOD, INTERNAL = 405, 500
-# First match wins: leaves stand before their parents.
-_REJECTIONS: tuple[tuple[type[PersonaDualError], Rejection], ...] = (
-    (TooLarge, Rejection.TOO_LARGE),
-    (InvalidRequest, Rejection.INVALID),
-    (KeyRefused, Rejection.UNAUTHORIZED),
-    (RoleMissing, Rejection.FORBIDDEN),
-    (OriginRefused, Rejection.FORBIDDEN),
-    (OverrideRefused, Rejection.FORBIDDEN),
-    (LimitReached, Rejection.LIMITED),
-    (UnknownModel, Rejection.UNKNOWN_MODEL),
-    (StoreUnavailable, Rejection.STORE_AWAY),
-)
 
 
 def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
@@ -96,7 +65,7 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     shadows = open_shadows(settings, engine, metrics)  # not traced: they begin after the answer
     spans = open_spans(settings)
     answering, looked_up = _traced(spans, engine, personas)
-    chat = Chat(answering, served, looked_up, policies, metrics, settings, shadows)
+    chat = Chat(answering, served, looked_up, policies, metrics, settings.reasoning_field, shadows)
     door = Door(settings.auth, settings.tenant, ring)
     quota = Quota(
         store.quotas,
@@ -130,7 +99,7 @@ def create_app(settings: Settings, engine: Engine, store: Store) -> FastAPI:
     )
     if spans:
         spans.add_edge(app)
-    _handle_errors(app, metrics)
+    handle_errors(app, metrics)
     document(app, settings)
     return app
 
@@ -195,7 +164,7 @@ def gateway() -> FastAPI:
     """The factory that uvicorn calls in each worker process."""
     settings = Settings()
     logs.set_up(settings.log_format)
-    for line in strangers():
+    for line in unknown_variables():
         logger.warning("%s", line)
     audit.show()
     take_all_files()
@@ -218,7 +187,7 @@ def _calm_the_collector() -> None:
 def open_engine(settings: Settings) -> Engine:
     return VllmEngine(
         settings.engine_url,
-        api_key=settings.engine_api_key.get_secret_value() if settings.engine_api_key else None,
+        api_key=settings.engine_key(),
         timeouts=Timeouts(settings.engine_connect_s, settings.engine_silence_s),
     )
 
@@ -227,7 +196,7 @@ def open_shadows(settings: Settings, engine: Engine, metrics: Metrics) -> Shadow
     """None where the rate is 0: then nothing of them is on the path of a request."""
     if settings.shadow_rate == 0:
         return None
-    log = AuditLog(settings.shadow_log, settings.shadow_log_bytes) if settings.shadow_log else None
+    log = ShadowLog(settings.shadow_log, settings.shadow_log_bytes) if settings.shadow_log else None
     return Shadows(engine, metrics, settings, log)
 
 
@@ -246,44 +215,3 @@ def open_store(settings: Settings) -> Store:
         timeout_s=settings.redis_timeout_ms / 1000,
         retry_s=settings.redis_retry_s,
     )
-
-
-def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
-    async def ours(_request: Request, error: Exception) -> Response:
-        assert isinstance(error, PersonaDualError)
-        for kind, reason in _REJECTIONS:
-            if isinstance(error, kind):
-                metrics.rejected(reason).inc()
-                break
-        answer = to_http(error)
-        if answer.status == INTERNAL:
-            logger.error("%s", error.message)
-        return answer.to_response()
-
-    async def framework(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        answer = of_status(error.status_code, str(error.detail)).to_response()
-        if error.status_code == WRONG_METHOD:
-            answer.headers["Allow"] = _methods_of(app, request)
-        return answer
-
-    async def arguments(_request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:])
-        metrics.rejected(Rejection.INVALID).inc()
-        message = f"{field}: {first['msg']}"
-        return HttpError(
-            400, message, "invalid_request_error", "invalid_request", field
-        ).to_response()
-
-    app.add_exception_handler(PersonaDualError, ours)
-    app.add_exception_handler(HTTPException, framework)
-    app.add_exception_handler(RequestValidationError, arguments)
-
-
-def _methods_of(app: FastAPI, request: Request) -> str:
-    """All methods of a path: the framework itself names those of its first route alone."""
-    routes = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
-    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

@@ -12,7 +12,7 @@ from app.cache import ReadCache
 from app.metrics import LookupOutcome, Metrics
 from model.persona import Persona
 
-Key = tuple[str, str]
+PersonaKey = tuple[str, str]
 """Tenant and persona id."""
 
 
@@ -59,11 +59,11 @@ class Keep(Enum):
 class PersonaStore(Protocol):
     """Where personas live. Every call raises `StoreUnavailable` when it does not answer."""
 
-    async def get(self, key: Key) -> Lasting | None:
+    async def get(self, key: PersonaKey) -> Lasting | None:
         """For the request path: the cheapest look there is."""
         ...
 
-    async def read(self, key: Key) -> Entry | None:
+    async def read(self, key: PersonaKey) -> Entry | None:
         """For those who look after personas: with the time that is left as the store knows it."""
         ...
 
@@ -76,7 +76,7 @@ class PersonaStore(Protocol):
         ...
 
     async def change(
-        self, key: Key, edit: Callable[[Persona], Persona], ttl_s: int | Keep | None
+        self, key: PersonaKey, edit: Callable[[Persona], Persona], ttl_s: int | Keep | None
     ) -> Entry | None:
         """Replace a persona by what `edit` makes of it, losing no write of anybody else's.
 
@@ -85,7 +85,7 @@ class PersonaStore(Protocol):
         """
         ...
 
-    async def delete(self, key: Key) -> bool: ...
+    async def delete(self, key: PersonaKey) -> bool: ...
 
     async def list_ids(self, tenant: str, after: str | None, limit: int) -> Page: ...
 
@@ -99,7 +99,7 @@ class PersonaStore(Protocol):
 class Personas(Protocol):
     """Where the request path looks personas up."""
 
-    async def get(self, key: Key) -> Persona | None:
+    async def get(self, key: PersonaKey) -> Persona | None:
         """The persona under `key`, or None where there is none.
 
         Raises:
@@ -124,7 +124,7 @@ class PersonaCache:
         self._store = store
         self._metrics = metrics
         self._clock = clock
-        self._cache: ReadCache[Key, Lasting] = ReadCache(
+        self._cache: ReadCache[PersonaKey, Lasting] = ReadCache(
             self._fetch,
             max_entries=max_entries,
             life_s=life_s,
@@ -134,7 +134,7 @@ class PersonaCache:
         self.forget = self._cache.forget
         self.hears = self._cache.hears
 
-    async def get(self, key: Key) -> Persona | None:
+    async def get(self, key: PersonaKey) -> Persona | None:
         """The persona under `key`, or None where there is none.
 
         Raises:
@@ -147,14 +147,14 @@ class PersonaCache:
             found = await self._cache.get(key)
         return None if found is None else found.persona
 
-    def holds(self, key: Key) -> bool:
+    def holds(self, key: PersonaKey) -> bool:
         """Whether `get` would answer without asking the store."""
         return self._cache.peek(key)[0]
 
     def __len__(self) -> int:
         return len(self._cache)
 
-    async def _fetch(self, key: Key) -> Lasting | None:
+    async def _fetch(self, key: PersonaKey) -> Lasting | None:
         begun = self._clock()
         outcome = LookupOutcome.UNAVAILABLE
         try:

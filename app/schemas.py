@@ -13,9 +13,11 @@ from pydantic import (
 )
 
 from app.number import WHOLE
-from app.settings import Isolation
-from model.mode import Mode
+from model.decision import Source
+from model.mode import Isolation, Mode, ModeWish
 from model.persona import (
+    CONTROL_CLASS,
+    ID_CLASS,
     MAX_ATTRIBUTE_CHARS,
     MAX_ATTRIBUTES,
     MAX_ID_CHARS,
@@ -28,21 +30,20 @@ MAX_TOKENS = 2**31
 
 # What `model.persona` checks, said to the readers of `/docs`: something visible, and no control
 # characters but line breaks.
-_CONTROL = r"\u0000-\u0009\u000b\u000c\u000e-\u001f\u007f-\u009f"
 TEXT_RULE: dict[str, Any] = {
     "minLength": 1,
     "maxLength": MAX_TEXT_CHARS,
-    "pattern": rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$",
+    "pattern": rf"^[^{CONTROL_CLASS}]*[^\s{CONTROL_CLASS}][^{CONTROL_CLASS}]*$",
 }
 NAME_RULE: dict[str, Any] = {
     "minLength": 1,
     "maxLength": MAX_ATTRIBUTE_CHARS,
-    "pattern": f"^[^{_CONTROL}]*$",
+    "pattern": f"^[^{CONTROL_CLASS}]*$",
 }
 ID_RULE: dict[str, Any] = {
     "minLength": 1,
     "maxLength": MAX_ID_CHARS,
-    "pattern": r"^[A-Za-z0-9._@:+~=|-]+$",
+    "pattern": f"^[{ID_CLASS}]+$",
 }
 ATTRIBUTES_RULE: dict[str, Any] = {
     "maxProperties": MAX_ATTRIBUTES,
@@ -66,11 +67,9 @@ class Extension(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    mode: Literal["auto", "general", "personalized"] | None = Field(
-        None, description="Let the model decide, or force a mode."
-    )
+    mode: ModeWish | None = Field(None, description="Let the model decide, or force a mode.")
     threshold: Annotated[float, Field(ge=0, le=1, strict=True)] | None = Field(
-        None, description="Probability of personalised mode from which on it is taken."
+        None, description="Probability of personalised mode at or above which it is taken."
     )
     isolation: Isolation | None = Field(
         None, description="`strict`: a general answer never has the persona in its context."
@@ -218,7 +217,7 @@ class PersonaPage(BaseModel):
     next_after: str | None
 
 
-class PersonaUse(BaseModel):
+class PersonaUseOut(BaseModel):
     id: str | None
     version: int | None
     status: PersonaStatus
@@ -229,6 +228,6 @@ class ReplyExtension(BaseModel):
 
     mode: Mode | None
     probability: float | None
-    source: str
-    persona: PersonaUse
+    source: Source
+    persona: PersonaUseOut
     rule: str | None = Field(None, description="The policy's rule that forced the mode.")

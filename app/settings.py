@@ -1,4 +1,4 @@
-"""Settings of the gateway: the one file that reads the environment. Names start `PERSONADUAL_`."""
+"""Settings of the gateway: its one file that reads the environment. Names start `PERSONADUAL_`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.errors import StartFailed
-from model.mode import Mode
+from model.mode import Isolation, ModeWish
 from model.validation import first_wrong
 
 _PREFIX = "PERSONADUAL_"
@@ -22,14 +22,9 @@ _OTHERS = ("URL", "KEY", "TEST_PROGRAMS", "BIND", "PORT", "WORKERS", "MODEL", "M
 # By these the OpenTelemetry SDK is told where spans go.
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
-TenantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-
-
-class Isolation(StrEnum):
-    """Whether an answer in general mode may have the persona in its context."""
-
-    SHARED = "shared"
-    STRICT = "strict"
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+"""Of a tenant, or of a rule of the policy."""
+WhenStoreAway = Literal["general", "refuse"]
 
 
 class Auth(StrEnum):
@@ -93,7 +88,7 @@ class Settings(BaseSettings):
     redis_retry_s: float = Field(
         1.0, gt=0, description="How long a Redis that failed is left alone before the next try."
     )
-    when_store_away: Literal["general", "refuse"] = Field(
+    when_store_away: WhenStoreAway = Field(
         "general", description="Redis away: answer in general mode without persona, or 503."
     )
     auth: Auth = Field(
@@ -109,7 +104,7 @@ class Settings(BaseSettings):
     slot_lease_s: float = Field(
         30.0, gt=0, description="How long the slots of a gateway that was killed stay taken."
     )
-    tenant: TenantName = Field(
+    tenant: Name = Field(
         "default", description="Tenant of callers without key, and of keys that name none."
     )
     persona_cache_entries: int = Field(
@@ -118,7 +113,7 @@ class Settings(BaseSettings):
     persona_cache_s: float = Field(
         30.0, gt=0, description="Life of a cached persona that no write invalidates."
     )
-    mode: Literal["auto"] | Mode = Field("auto", description="Mode where a request names none.")
+    mode: ModeWish = Field(ModeWish.AUTO, description="Mode where a request names none.")
     threshold: float | None = Field(
         None, ge=0, le=1, description="Threshold where a request names none; else the card's."
     )
@@ -138,10 +133,10 @@ class Settings(BaseSettings):
         4, ge=1, description="Most of these second answers at once, per worker; more are dropped."
     )
     shadow_busy_from: int = Field(
-        16, ge=1, description="Requests in flight, per worker, from which on they are dropped."
+        16, ge=1, description="Requests in flight, per worker, at which they are dropped."
     )
     shadow_similarity: float = Field(
-        0.8, ge=0, le=1, description="Share of common words from which on two texts are the same."
+        0.8, ge=0, le=1, description="Share of common words at which two texts count as the same."
     )
     shadow_log: Annotated[Path, AfterValidator(_in_a_folder)] | None = Field(
         None,
@@ -151,7 +146,7 @@ class Settings(BaseSettings):
     shadow_log_bytes: int = Field(
         10_000_000,
         ge=100_000,
-        description="Size at which that file begins anew; the one before stays as `NAME.1`.",
+        description="Size at which that file starts over; the one before stays as `NAME.1`.",
     )
     shadow_log_text: bool = Field(
         False,
@@ -187,6 +182,10 @@ class Settings(BaseSettings):
         description="Spans by OTLP: `on`, `off`, or where `OTEL_EXPORTER_OTLP_ENDPOINT` is set.",
     )
 
+    def engine_key(self) -> str | None:
+        """The key that the engine is shown, in the clear; None where there is none."""
+        return self.engine_api_key.get_secret_value() if self.engine_api_key else None
+
     def has_traces(self, environment: Mapping[str, str] = os.environ) -> bool:
         """Whether to load OpenTelemetry; where spans go it reads from its own variables itself."""
         if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
@@ -210,7 +209,7 @@ def read_settings() -> Settings:
         raise StartFailed(f"{_PREFIX}{str(where[0]).upper()}: {said}") from error
 
 
-def strangers(environment: Mapping[str, str] = os.environ) -> list[str]:
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     """A line for each variable that is named like a setting and is read by nobody."""
     settings = [name.upper() for name in Settings.model_fields]
     lines = []
@@ -220,5 +219,5 @@ def strangers(environment: Mapping[str, str] = os.environ) -> list[str]:
             continue
         near = get_close_matches(name, settings, n=1)
         guess = f"; did you mean {_PREFIX}{near[0]}?" if near else ""
-        lines.append(f"{variable} is no setting{guess}")
+        lines.append(f"{variable} is not a setting{guess}")
     return lines

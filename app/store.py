@@ -7,7 +7,7 @@ from typing import Protocol
 from app.access.keys import KeyStore
 from app.access.quota import QuotaStore
 from app.cache import Listener
-from app.personas import Key, PersonaStore
+from app.personas import PersonaKey, PersonaStore
 
 
 class Store(Protocol):
@@ -24,7 +24,7 @@ class Store(Protocol):
 
     async def ping(self) -> None: ...
 
-    async def listen(self, personas: Listener[Key], keys: Listener[str]) -> None:
+    async def listen(self, personas: Listener[PersonaKey], keys: Listener[str]) -> None:
         """Report writes until the store is closed; survives the loss of the connection."""
         ...
 

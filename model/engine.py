@@ -2,6 +2,9 @@
 
 `model.vllm` is the adapter for vLLM's server. A fake of the tests speaks the same protocol over
 HTTP behind the same adapter, so this port has one implementation.
+
+Every call, and every step through a stream's events, raises a leaf of `EngineError`;
+`InvalidRequest` where the body cannot be JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +18,11 @@ Body = Mapping[str, Any]
 Headers = Mapping[str, str]
 
 
+def server_of(url: str) -> str:
+    """The address of a server, by that of its API or its own: without `/v1` and last slash."""
+    return url.rstrip("/").removesuffix("/v1")
+
+
 class EngineStream(Protocol):
     """An accepted streaming request: events until the engine is done.
 
@@ -24,9 +32,7 @@ class EngineStream(Protocol):
     def events(self) -> AsyncIterator[list[bytes]]:
         """Payloads of `data:` events, without `[DONE]`, as many as one read brought.
 
-        Raises:
-            EngineBroken: the stream ended without `[DONE]`.
-            EngineTimeout: nothing came for too long.
+        A stream that ends without `[DONE]`, or reports a failure, raises.
         """
         ...
 
@@ -34,8 +40,7 @@ class EngineStream(Protocol):
 
 
 class Answering(Protocol):
-    """The part of an engine that answers. Raises `EngineUnavailable`, `EngineTimeout`,
-    `EngineRejected` or `EngineBroken`.
+    """The part of an engine that answers.
 
     Cancelling any call closes its connection, upon which the engine drops the request. `headers`
     go with the request; a trace has some.
@@ -51,7 +56,7 @@ class Answering(Protocol):
 
 
 class Engine(Answering, Protocol):
-    """A whole engine; errors as of `Answering`."""
+    """A whole engine."""
 
     async def models(self) -> list[dict[str, Any]]:
         """What the engine serves, as OpenAI model objects."""

@@ -1,4 +1,4 @@
-"""Mode and tags: the two ways of answering, and the literal text that opens each."""
+"""Mode and tags: the two ways of answering, what is asked of them, and the text that opens each."""
 
 from __future__ import annotations
 
@@ -12,6 +12,26 @@ class Mode(StrEnum):
 
     GENERAL = "general"
     PERSONALIZED = "personalized"
+
+
+class ModeWish(StrEnum):
+    """What may be asked of a mode: that one is taken, or that the model decides."""
+
+    AUTO = "auto"
+    GENERAL = "general"
+    PERSONALIZED = "personalized"
+
+    @property
+    def forced(self) -> Mode | None:
+        """The mode that is asked for; None where the model decides."""
+        return None if self is ModeWish.AUTO else Mode(self)
+
+
+class Isolation(StrEnum):
+    """Whether an answer in general mode may have the persona in its context."""
+
+    SHARED = "shared"
+    STRICT = "strict"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,14 @@ MAX_ID_CHARS = 128
 
 Attribute = str | int | float | bool
 
-_ID = re.compile(r"[A-Za-z0-9._@:+~=|-]+")
-# C0 and C1 control characters but for line feed and carriage return; lone surrogates, which no
-# UTF-8 body can carry onwards.
-_FORBIDDEN = re.compile("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+ID_CHARACTERS = "letters, digits, . _ @ : + ~ = | -"
+ID_CLASS = r"A-Za-z0-9._@:+~=|-"
+"""The same within the brackets of a pattern."""
+CONTROL_CLASS = r"\u0000-\u0009\u000b\u000c\u000e-\u001f\u007f-\u009f"
+"""C0 and C1 control characters but for line feed and carriage return."""
+_ID = re.compile(f"[{ID_CLASS}]+")
+# Lone surrogates too, which no UTF-8 body can carry onwards.
+_FORBIDDEN = re.compile(rf"[{CONTROL_CLASS}\ud800-\udfff]")
 
 
 class PersonaStatus(StrEnum):
@@ -107,7 +111,7 @@ def check_id(persona_id: str, field_name: str) -> str:
         )
     if not _ID.fullmatch(persona_id):
         raise InvalidRequest(
-            f"{field_name} must be 1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = | -",
+            f"{field_name} must be 1 to {MAX_ID_CHARS} of: {ID_CHARACTERS}",
             field=field_name,
         )
     return persona_id

@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import cache
 
 from model.mode import Mode, Tags
 
@@ -250,21 +251,17 @@ class _Markers:
     longest: int
 
 
-_COMPILED: dict[tuple[str, ...], _Markers] = {}
-
-
+@cache
 def _markers(tags: tuple[str, ...]) -> _Markers:
     """Patterns for these tags, compiled once: a process meets the tags of one card."""
-    if tags not in _COMPILED:
-        texts = [OPEN, CLOSE, *tags]
-        choices = "|".join(map(re.escape, texts))
-        _COMPILED[tags] = _Markers(
-            re.compile(choices),
-            re.compile(rf"(?:\n{{1,2}}(?:{_prefixes(texts)})?|(?:{_prefixes(texts)}))\Z"),
-            re.compile("[" + re.escape("".join({text[0] for text in texts})) + "\n]"),
-            max(map(len, texts)) + MARKER_BREAKS,
-        )
-    return _COMPILED[tags]
+    texts = [OPEN, CLOSE, *tags]
+    begun, breaks = _prefixes(texts), rf"\n{{1,{MARKER_BREAKS}}}"
+    return _Markers(
+        whole=re.compile("|".join(map(re.escape, texts))),
+        partial=re.compile(rf"(?:{breaks}(?:{begun})?|(?:{begun}))\Z"),
+        begins=re.compile("[" + re.escape("".join({text[0] for text in texts})) + "\n]"),
+        longest=max(map(len, texts)) + MARKER_BREAKS,
+    )
 
 
 def _prefixes(texts: Iterable[str]) -> str:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from model.errors import InvalidRequest
+
 _OWN_WORDS = "Value error, "
 """Pydantic's, before what our own checks say."""
+
+# Names of union members stand in pydantic's paths; they are its words, not the caller's.
+_UNION_MEMBERS = {"str", "int", "float", "bool", "list[dict[str,any]]", "list[str]"}
 
 
 def first_wrong(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
@@ -23,3 +28,10 @@ def describe(error: ValidationError) -> str:
     """The first wrong field and what is wrong with it, as one line."""
     place, said = first_wrong(error)
     return f"{dotted(place)}: {said}"
+
+
+def from_validation(error: ValidationError) -> InvalidRequest:
+    """Name the first wrong field; nothing of its value is repeated."""
+    where, said = first_wrong(error)
+    field = ".".join(str(part) for part in where if str(part) not in _UNION_MEMBERS) or "body"
+    return InvalidRequest(f"{field}: {said}", field=field)

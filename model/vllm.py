@@ -17,7 +17,7 @@ import aiohttp
 import orjson
 
 from model.decision import GREETING, MODE_ARGUMENT
-from model.engine import Body, EngineStream, Headers
+from model.engine import Body, EngineStream, Headers, server_of
 from model.errors import (
     EngineBroken,
     EngineBusy,
@@ -32,10 +32,10 @@ from model.mode import ANCHOR, TagIds, Tags
 # vLLM closes idle connections after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE): let go of them before.
 KEEP_ALIVE_S = 4.0
 MAX_EVENT_BYTES = 4_000_000
-"""An event of a stream that goes on beyond this is none."""
+"""What goes on beyond this is not an event of a stream."""
 FAILED = b'{"error":'
 """How an event begins that stands in place of all that would come. vLLM looks at some of what was
-asked (log-probabilities, ids of tokens, a grammar) only behind its status, which says 200 then."""
+asked (log-probabilities, ids of tokens, a grammar) only after its status, which says 200 then."""
 CHAT_PATH = "/v1/chat/completions"
 JSON_HEADERS = {"Content-Type": "application/json"}
 
@@ -50,6 +50,12 @@ class Timeouts:
     ping_s: float = 2.0
     look_s: float = 15.0
 
+    def within(self, total_s: float | None) -> aiohttp.ClientTimeout:
+        """The limits of one call, which may take `total_s` as a whole."""
+        return aiohttp.ClientTimeout(
+            total=total_s, sock_connect=self.connect_s, sock_read=self.silence_s
+        )
+
 
 class VllmEngine:
     """`model.engine.Engine` for a vLLM server at `url`."""
@@ -57,32 +63,27 @@ class VllmEngine:
     def __init__(
         self, url: str, *, api_key: str | None = None, timeouts: Timeouts | None = None
     ) -> None:
-        self._url = url.rstrip("/").removesuffix("/v1")
+        self._url = server_of(url)
         self._headers = {
             **JSON_HEADERS,
             **({"Authorization": f"Bearer {api_key}"} if api_key else {}),
         }
-        self._timeouts = timeouts or Timeouts()
-        self._limits: dict[float | None, aiohttp.ClientTimeout] = {
-            limit_s: aiohttp.ClientTimeout(
-                total=limit_s,
-                sock_connect=self._timeouts.connect_s,
-                sock_read=self._timeouts.silence_s,
-            )
-            for limit_s in (None, self._timeouts.ping_s, self._timeouts.look_s)
-        }
+        timeouts = timeouts or Timeouts()
+        self._answer_limit = timeouts.within(None)
+        self._ping_limit = timeouts.within(timeouts.ping_s)
+        self._look_limit = timeouts.within(timeouts.look_s)
         self._session: aiohttp.ClientSession | None = None
 
     async def complete(self, body: Body, headers: Headers | None = None) -> bytes:
-        return await self._read("POST", CHAT_PATH, body, headers=headers)
+        return await self._read("POST", CHAT_PATH, self._answer_limit, body, headers)
 
     async def stream(self, body: Body, headers: Headers | None = None) -> EngineStream:
         with _translated():
-            response = await self._request("POST", CHAT_PATH, body, headers=headers)
+            response = await self._request("POST", CHAT_PATH, self._answer_limit, body, headers)
         return _SseStream(response)
 
     async def models(self) -> list[dict[str, Any]]:
-        listed = await self._json("GET", "/v1/models", limit_s=self._timeouts.ping_s)
+        listed = await self._json("GET", "/v1/models", self._ping_limit)
         return list(listed["data"])
 
     async def tag_ids(self, tags: Tags) -> TagIds:
@@ -92,7 +93,7 @@ class VllmEngine:
 
     async def _encoded(self, text: str) -> list[int]:
         question = {"prompt": text, "add_special_tokens": False}
-        answer = await self._json("POST", "/tokenize", question, self._timeouts.look_s)
+        answer = await self._json("POST", "/tokenize", self._look_limit, question)
         return list(answer["tokens"])
 
     async def has_gate(self) -> bool:
@@ -104,14 +105,14 @@ class VllmEngine:
             "vllm_xargs": {MODE_ARGUMENT: GREETING},
         }
         try:
-            await self._json("POST", CHAT_PATH, greeting, self._timeouts.look_s)
+            await self._json("POST", CHAT_PATH, self._look_limit, greeting)
         except EngineRejected as refusal:
             return refusal.status == 400 and MODE_ARGUMENT in refusal.message
         return False
 
     async def ping(self) -> None:
         with _translated():
-            response = await self._request("GET", "/health", limit_s=self._timeouts.ping_s)
+            response = await self._request("GET", "/health", self._ping_limit)
             response.release()
 
     async def close(self) -> None:
@@ -119,9 +120,9 @@ class VllmEngine:
             await self._session.close()
 
     async def _json(
-        self, method: str, path: str, body: Body | None = None, limit_s: float | None = None
+        self, method: str, path: str, limit: aiohttp.ClientTimeout, body: Body | None = None
     ) -> dict[str, Any]:
-        answer = _decode(await self._read(method, path, body, limit_s))
+        answer = _decode(await self._read(method, path, limit, body))
         if not isinstance(answer, dict):
             raise EngineBroken("the engine's answer is not a JSON object")
         return answer
@@ -130,20 +131,20 @@ class VllmEngine:
         self,
         method: str,
         path: str,
+        limit: aiohttp.ClientTimeout,
         body: Body | None = None,
-        limit_s: float | None = None,
         headers: Headers | None = None,
     ) -> bytes:
         with _translated():
-            async with await self._request(method, path, body, limit_s, headers) as response:
+            async with await self._request(method, path, limit, body, headers) as response:
                 return await response.read()
 
     async def _request(
         self,
         method: str,
         path: str,
+        limit: aiohttp.ClientTimeout,
         body: Body | None = None,
-        limit_s: float | None = None,
         headers: Headers | None = None,
     ) -> aiohttp.ClientResponse:
         session = self._opened()
@@ -152,7 +153,7 @@ class VllmEngine:
             self._url + path,
             data=None if body is None else _encode(body),
             headers=headers,
-            timeout=self._limits[limit_s],
+            timeout=limit,
         )
         if response.status < 400:
             return response

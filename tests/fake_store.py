@@ -7,7 +7,7 @@ from typing import Any
 
 from app.access.keys import ApiKey
 from app.access.quota import Limits, Slot, Standing
-from app.personas import Entry, Key, Lasting, Page, PersonaStore
+from app.personas import Entry, Lasting, Page, PersonaKey, PersonaStore
 from model.errors import StoreUnavailable
 from model.persona import Persona
 
@@ -16,12 +16,12 @@ class CountingStore:
     """A store that is slow and counts; the cache's own tests need no Redis."""
 
     def __init__(self) -> None:
-        self.personas: dict[Key, Persona] = {}
+        self.personas: dict[PersonaKey, Persona] = {}
         self.lookups = 0
         self.left_s: float | None = None
         self.is_away = False
 
-    async def get(self, key: Key) -> Lasting | None:
+    async def get(self, key: PersonaKey) -> Lasting | None:
         self.lookups += 1
         found = self.personas.get(key)
         await asyncio.sleep(0.01)
@@ -29,13 +29,13 @@ class CountingStore:
             raise StoreUnavailable("away")
         return None if found is None else Lasting(found, self.left_s)
 
-    async def read(self, key: Key) -> Entry | None:
+    async def read(self, key: PersonaKey) -> Entry | None:
         raise AssertionError
 
     async def put(self, tenant: str, entry: Entry) -> Entry:
         raise AssertionError
 
-    async def delete(self, key: Key) -> bool:
+    async def delete(self, key: PersonaKey) -> bool:
         raise AssertionError
 
     async def list_ids(self, tenant: str, after: str | None, limit: int) -> Page:

@@ -11,6 +11,7 @@ from pathlib import Path
 from app.serve.child import Child
 from app.serve.engine import Launch, engine_command, engine_package
 from app.serve.preflight import free_port
+from model.pocket import NAME
 from model.pocket import build as pocket
 
 CACHE = Path(__file__).parents[1] / ".personadual" / "models"
@@ -22,7 +23,7 @@ def built_pocket(*, is_trained: bool) -> Path:
 
     Both are called `pocket`, as the folder is.
     """
-    folder = (CACHE if is_trained else CACHE / "untrained") / pocket.NAME
+    folder = (CACHE if is_trained else CACHE / "untrained") / NAME
     if not pocket.is_built(folder, is_trained=is_trained):
         pocket.build(folder, is_trained=is_trained)
     return folder.resolve()

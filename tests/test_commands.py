@@ -26,8 +26,8 @@ from app.commands.gateway import Gateway as Client
 from app.commands.lazy import PLACES
 from app.commands.scrape import Scrape, quantile
 from app.commands.status import look, screen
-from app.serve.engine import pocket_folder
 from app.serve.preflight import free_port
+from app.serve.whereabouts import pocket_folder
 from model.card import save_card
 from model.pocket.build import pocket_card
 from tests.api_keys import COMMAND, new_key
@@ -117,13 +117,13 @@ def test_failures_are_one_line_and_an_exit_code(run: Run, script: Script, fake: 
         (["status", "--url", away], 3, "start one (personadual serve)"),
         (["ask", "x", "--url", "localhost"], 1, "give an address like http://"),
         (["ask", "x", "--url", "http://.:80"], 1, "give an address like http://"),
-        (["ask", "x", "--key", "two words"], 1, "this is no API key"),
+        (["ask", "x", "--key", "two words"], 1, "this is not an API key"),
         (["ask", "x", "--mode", "both"], 2, "is not one of"),
         (["ask", "x", "--model", "nope"], 1, "one of: pocket"),
         (["persona", "get", "nobody"], 1, "there is no persona with this id"),
         (["persona", "put", "a b", "x"], 1, "persona_id must be"),
         (["persona", "put", "ada", "x", "--attribute", "age"], 1, "NAME=VALUE"),
-        (["persona", "list", "--url", fake.url], 1, "no PersonaDual gateway"),
+        (["persona", "list", "--url", fake.url], 1, "not a PersonaDual gateway"),
         (["persona", "import", "/nowhere/x.jsonl"], 1, "cannot be read"),
         (["persona", "import", "/"], 1, "cannot be read"),
         (["persona", "export", "/nowhere/x.jsonl"], 1, "cannot be written"),
@@ -334,7 +334,7 @@ def test_doctor_says_what_to_fix(
     script.has_gate = False
     urls = {"PERSONADUAL_REDIS_URL": f"redis://{away}", "PERSONADUAL_ENGINE_URL": fake.url}
     found = doctored(run, tmp_path, "--model", str(tmp_path), **urls)
-    assert "start it, mend the URL" in found["redis"]["says"]
+    assert "start it, fix the URL" in found["redis"]["says"]
     assert "--logits-processors model.gate:ModeGate" in found["engine"]["says"]
     assert "personadual.json" in found["card"]["says"]
     assert all(found[name]["is_wrong"] for name in ("redis", "engine", "card"))
@@ -360,11 +360,11 @@ def test_doctor_names_a_misspelt_setting(run: Run, tmp_path: Path) -> None:
     """It would be served without; the commands' own variables are none."""
     env = {"PERSONADUAL_ISOLATON": "strict", "PERSONADUAL_KEY": "pd-x-y"}
     found = doctored(run, tmp_path, **env)["settings"]
-    said = "PERSONADUAL_ISOLATON is no setting; did you mean PERSONADUAL_ISOLATION?"
+    said = "PERSONADUAL_ISOLATON is not a setting; did you mean PERSONADUAL_ISOLATION?"
     assert (found["says"], found["is_note"]) == (said, True)
 
 
 def test_doctor_tells_a_stranger_at_the_port(run: Run, fake: FakeEngine, tmp_path: Path) -> None:
     """Something listens there, and it is no gateway."""
     found = doctored(run, tmp_path, PERSONADUAL_URL=fake.url)
-    assert "no PersonaDual gateway" in found["gateway"]["says"]
+    assert "not a PersonaDual gateway" in found["gateway"]["says"]

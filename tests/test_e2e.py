@@ -128,7 +128,7 @@ def test_strict_is_never_slower_by_more_than_its_second_pass(live: Gateway) -> N
 def test_the_shadow_is_the_answer_of_strict_isolation(
     start_gateway: Starter, engine: RealEngine, tmp_path: Path, temperature: int
 ) -> None:
-    """On the real engine, as the audit log shows it; of a sampled answer too."""
+    """On the real engine, as the shadow log shows it; of a sampled answer too."""
     log = tmp_path / "shadow.jsonl"
     gateway = start_gateway(
         engine.url,

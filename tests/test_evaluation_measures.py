@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from model.mode import Mode
+from model.mode import Isolation, Mode
 from training.evaluation.answers import Answer
-from training.evaluation.conditions import Isolation, Shown
+from training.evaluation.conditions import Shown
 from training.evaluation.intervals import Bootstrap
 from training.evaluation.measures import Label, measures
 from training.evaluation.reliability import reliability

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.main import open_engine
-from app.personas import Key, Lasting
+from app.personas import Lasting, PersonaKey
 from app.settings import Settings
 from model.vllm import CHAT_PATH
 from tests.conftest import Gateway, Starter, wait_until
@@ -142,7 +142,7 @@ def test_a_caller_who_leaves_during_its_upload(gateway: Gateway, caplog: Any) ->
 class BrokenStore(CountingStore):
     """A store with a bug."""
 
-    async def get(self, key: Key) -> Lasting | None:
+    async def get(self, key: PersonaKey) -> Lasting | None:
         raise RuntimeError("okapi")
 
 

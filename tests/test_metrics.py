@@ -14,7 +14,7 @@ from pathlib import Path
 
 from app.commands.gateway import Gateway as Client
 from app.commands.status import look
-from app.http.limits import route_of
+from app.http.edge import route_of
 from app.metrics import Metrics, PersonaWrite, Route
 from model.decision import Decision, Source
 from model.mode import Mode

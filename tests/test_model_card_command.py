@@ -24,7 +24,7 @@ def test_a_folder_that_is_not_there_has_no_card(tmp_path: Path) -> None:
     """One that is there and holds none has the defaults."""
     told = CliRunner().invoke(app, ["model", "card", str(tmp_path / "nowhere")])
     assert (told.exit_code, told.stdout) == (1, "")
-    assert "nowhere is no folder: name that of a checkpoint" in told.stderr
+    assert "nowhere is not a folder: name that of a checkpoint" in told.stderr
     told = CliRunner().invoke(app, ["model", "card", str(tmp_path)])
     assert (told.exit_code, json.loads(told.stdout)["reasons"]) == (0, True)
     assert "no personadual.json" in told.stderr

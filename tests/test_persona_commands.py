@@ -93,7 +93,7 @@ def test_an_import_that_was_ended_goes_on(
     done = json.loads(journal.read_text())
     assert 0 < done["lines"] < count
     ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert f"behind line {done['lines']:,}" in ended.stderr
+    assert f"after line {done['lines']:,}" in ended.stderr
     assert ended.stdout == f"{count:,} personas of {count:,} lines\n"
     assert redis.zcard("personadual:{default}:personas") == count
     assert not journal.exists()
@@ -170,7 +170,7 @@ def test_an_export_that_was_ended_goes_on(gateway: Gateway, run: Run, tmp_path: 
     journal = tmp_path / "out.jsonl.part.export"
     journal.write_text(json.dumps({**of, **progress, "offset": len("".join(lines[:120]))}))
     done = run("persona", "export", str(out))
-    assert "behind line 120" in done.stderr
+    assert "after line 120" in done.stderr
     assert done.stdout == "300 personas of 300 lines\n"
     assert out.read_text() == whole
     assert not part.exists()

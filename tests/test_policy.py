@@ -15,16 +15,15 @@ from app.access.policies import read_policy
 from app.access.policy import OffRule, Policy, Rule, resolve
 from app.cli import app
 from app.schemas import ChatRequest
-from app.settings import Isolation
 from model.decision import Dial, Source
 from model.errors import OverrideRefused, PolicyInvalid
-from model.mode import Mode
+from model.mode import Isolation, Mode, ModeWish
 from tests.api_keys import new_key
 from tests.conftest import RedisServer, Starter
 from tests.fake_engine import FakeEngine, Script, sent
 from tests.http import bearer, call, chat
 
-SETTINGS = Rule("auto", None, Isolation.SHARED, True, "general")
+SETTINGS = Rule(ModeWish.AUTO, None, Isolation.SHARED, True, "general")
 GENERAL, PERSONAL = Dial(forced=Mode.GENERAL), Dial(forced=Mode.PERSONALIZED)
 AUTO = Dial()
 
@@ -39,56 +38,62 @@ def request(**extension: Any) -> ChatRequest:
     [
         # settings, deployment, tenant, key; what the request says; who wins
         ({}, {}, AUTO, Source.MODEL, None),
-        ({"deployment": Rule("general")}, {}, GENERAL, Source.POLICY, "deployment"),
+        ({"deployment": Rule(ModeWish.GENERAL)}, {}, GENERAL, Source.POLICY, "deployment"),
         (
-            {"deployment": Rule("general"), "tenant": Rule("personalized")},
+            {"deployment": Rule(ModeWish.GENERAL), "tenant": Rule(ModeWish.PERSONALIZED)},
             {},
             PERSONAL,
             Source.POLICY,
             "tenants.acme",
         ),
         (
-            {"tenant": Rule("personalized"), "key": Rule("general")},
+            {"tenant": Rule(ModeWish.PERSONALIZED), "key": Rule(ModeWish.GENERAL)},
             {},
             GENERAL,
             Source.POLICY,
             "key",
         ),
         (
-            {"key": Rule("general"), "file": Rule("personalized")},
+            {"key": Rule(ModeWish.GENERAL), "file": Rule(ModeWish.PERSONALIZED)},
             {},
             PERSONAL,
             Source.POLICY,
             "keys.k1",
         ),
-        ({"tenant": Rule("general"), "key": Rule("auto")}, {}, AUTO, Source.MODEL, None),
+        (
+            {"tenant": Rule(ModeWish.GENERAL), "key": Rule(ModeWish.AUTO)},
+            {},
+            AUTO,
+            Source.MODEL,
+            None,
+        ),
         # a threshold says auto where no mode of its own layer contradicts it
         (
-            {"tenant": Rule("general"), "key": Rule(threshold=0.8)},
+            {"tenant": Rule(ModeWish.GENERAL), "key": Rule(threshold=0.8)},
             {},
             Dial(threshold=0.8),
             Source.THRESHOLD,
             None,
         ),
         (
-            {"deployment": Rule(threshold=0.7), "tenant": Rule("auto")},
+            {"deployment": Rule(threshold=0.7), "tenant": Rule(ModeWish.AUTO)},
             {},
             Dial(threshold=0.7),
             Source.THRESHOLD,
             None,
         ),
         # the request goes first, where it may
-        ({"key": Rule("general")}, {"mode": "personalized"}, PERSONAL, Source.REQUEST, None),
-        ({"key": Rule("general")}, {"mode": "auto"}, AUTO, Source.MODEL, None),
+        ({"key": Rule(ModeWish.GENERAL)}, {"mode": "personalized"}, PERSONAL, Source.REQUEST, None),
+        ({"key": Rule(ModeWish.GENERAL)}, {"mode": "auto"}, AUTO, Source.MODEL, None),
         (
-            {"key": Rule("general")},
+            {"key": Rule(ModeWish.GENERAL)},
             {"threshold": 0.1},
             Dial(threshold=0.1),
             Source.THRESHOLD,
             None,
         ),
         (
-            {"key": Rule("general")},
+            {"key": Rule(ModeWish.GENERAL)},
             {"decision": "sample"},
             Dial(sample=True),
             Source.MODEL,
@@ -96,21 +101,21 @@ def request(**extension: Any) -> ChatRequest:
         ),
         # where it may not, the same wish is no override
         (
-            {"tenant": Rule("general", may_override=False)},
+            {"tenant": Rule(ModeWish.GENERAL, may_override=False)},
             {"mode": "general"},
             GENERAL,
             Source.POLICY,
             "tenants.acme",
         ),
         (
-            {"tenant": Rule("general", may_override=False), "key": Rule(may_override=True)},
+            {"tenant": Rule(ModeWish.GENERAL, may_override=False), "key": Rule(may_override=True)},
             {"mode": "personalized"},
             PERSONAL,
             Source.REQUEST,
             None,
         ),
         (
-            {"tenant": Rule("general", may_override=False)},
+            {"tenant": Rule(ModeWish.GENERAL, may_override=False)},
             {"mode": "personalized"},
             OverrideRefused,
             None,
@@ -126,8 +131,8 @@ def test_the_most_specific_rule_wins(
     """Request, key, tenant, deployment, settings; the file's word on a key before the key's own."""
     policy = Policy(
         deployment=layers.get("deployment", Rule()),
-        tenants={"acme": layers.get("tenant", Rule()), "other": Rule("personalized")},
-        keys={"k1": layers.get("file", Rule()), "k2": Rule("personalized")},
+        tenants={"acme": layers.get("tenant", Rule()), "other": Rule(ModeWish.PERSONALIZED)},
+        keys={"k1": layers.get("file", Rule()), "k2": Rule(ModeWish.PERSONALIZED)},
     )
     ruling = resolve(policy, SETTINGS, "acme", "k1", layers.get("key", Rule()))
     if isinstance(dial, type):
@@ -144,7 +149,7 @@ def test_what_is_not_the_mode_is_inherited_field_by_field() -> None:
         deployment=Rule(isolation=Isolation.STRICT, when_store_away="refuse"),
         tenants={"acme": Rule(threshold=0.6)},
     )
-    ruling = resolve(policy, SETTINGS, "acme", "k1", Rule("auto"))
+    ruling = resolve(policy, SETTINGS, "acme", "k1", Rule(ModeWish.AUTO))
     assert (ruling.isolation, ruling.when_store_away) == ("strict", "refuse")
     assert (ruling.mode, ruling.threshold, ruling.rule) == ("auto", 0.6, "key")
     assert resolve(policy, SETTINGS, "other", None, Rule()).threshold is None

@@ -53,13 +53,13 @@ def test_a_reason_is_over_when_it_has_not_come_for_a_while(
     assert caplog.messages == [
         "the store refuses commands: OOM",
         "the store refuses commands: MISCONF",
-        "the store has refused none for 60 s: OOM",
+        "the store has refused nothing for 60 s: OOM",
     ]
     caplog.clear()
     now += QUIET_S
     refusals.note_answer()
     refusals.note(FULL)
     assert caplog.messages == [
-        "the store has refused none for 60 s: MISCONF",
+        "the store has refused nothing for 60 s: MISCONF",
         "the store refuses commands: OOM",
     ]

@@ -7,29 +7,39 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, strangers
+from app.settings import Settings, read_settings, unknown_variables
+from model.errors import StartFailed
 from tests.conftest import RedisServer
 from tests.fake_engine import FakeEngine, Script
 from tests.gateway_process import GatewayProcess
 from tests.serve_process import Start, start  # noqa: F401 - a fixture
 from tests.test_compose import FILES, ROOT
 
-SAID = "PERSONADUAL_ISOLATON is no setting; did you mean PERSONADUAL_ISOLATION?"
+SAID = "PERSONADUAL_ISOLATON is not a setting; did you mean PERSONADUAL_ISOLATION?"
 
 
 @pytest.mark.parametrize(
     ("variable", "said"),
     [
         ("PERSONADUAL_ISOLATON", SAID),
-        ("personadual_treshold", "personadual_treshold is no setting; did you mean PERSONADUAL_TH"),
-        ("PERSONADUAL_XYZ", "PERSONADUAL_XYZ is no setting"),
+        (
+            "personadual_treshold",
+            "personadual_treshold is not a setting; did you mean PERSONADUAL_T",
+        ),
+        ("PERSONADUAL_XYZ", "PERSONADUAL_XYZ is not a setting"),
     ],
 )
 def test_what_is_no_setting_is_named(variable: str, said: str) -> None:
     """With the setting that is written nearly so, where there is one."""
-    (line,) = strangers({variable: "x", "PATH": "/bin"})
+    (line,) = unknown_variables({variable: "x", "PATH": "/bin"})
     assert line.startswith(said)
     assert ("did you mean" in line) == ("did you mean" in said)
+
+
+def test_a_mode_that_is_none_is_told_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONADUAL_MODE", "generall")
+    with pytest.raises(StartFailed, match=r"MODE: .*'auto', 'general' or 'personalized"):
+        read_settings()
 
 
 def test_what_is_read_is_not_named() -> None:
@@ -40,7 +50,8 @@ def test_what_is_read_is_not_named() -> None:
         names |= set(re.findall(r'(?m)(?:envvar="|^)(PERSONADUAL_\w+)', path.read_text()))
     assert {"PERSONADUAL_URL", "PERSONADUAL_PORT", "PERSONADUAL_TEST_PROGRAMS"} <= names
     names |= {f"PERSONADUAL_{name.upper()}" for name in Settings.model_fields}
-    assert strangers(dict.fromkeys([*names, "personadual_threshold", "ISOLATON"], "x")) == []
+    environment = dict.fromkeys([*names, "personadual_threshold", "ISOLATON"], "x")
+    assert unknown_variables(environment) == []
 
 
 def test_a_gateway_says_it_at_its_start(

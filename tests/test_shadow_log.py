@@ -1,4 +1,4 @@
-"""The audit log: whole lines, a bound on the disk, several writers, for its owner alone."""
+"""The shadow log: whole lines, a bound on the disk, several writers, for its owner alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from app.shadow.log import AuditLog
+from app.shadow.log import ShadowLog
 
 WORKER = """
 import sys
 from pathlib import Path
-from app.shadow.log import AuditLog
-log = AuditLog(Path(sys.argv[1]), 2_000)
+from app.shadow.log import ShadowLog
+log = ShadowLog(Path(sys.argv[1]), 2_000)
 for count in range(3_000):
     log.write({"worker": sys.argv[2], "count": count, "padding": "x" * 40})
 """
@@ -29,7 +29,7 @@ def lines(path: Path) -> list[dict[str, object]]:
 
 def test_two_files_of_bounded_size_hold_the_latest(tmp_path: Path) -> None:
     """Lines of 14 bytes, 7 to a file of 100: the last 10 lie in both files, in order."""
-    log = AuditLog(tmp_path / "shadow.jsonl", 100)
+    log = ShadowLog(tmp_path / "shadow.jsonl", 100)
     for count in range(100, 1000):
         log.write({"count": count})
     older, current = tmp_path / "shadow.jsonl.1", tmp_path / "shadow.jsonl"
@@ -62,4 +62,4 @@ def test_writers_in_several_processes_share_the_file(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_gone_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
-        AuditLog(tmp_path / "gone" / "shadow.jsonl", 100).write({})
+        ShadowLog(tmp_path / "gone" / "shadow.jsonl", 100).write({})

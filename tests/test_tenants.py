@@ -9,7 +9,7 @@ from typing import Any
 from redis import Redis
 
 from app.access.policy import Rule
-from model.mode import Mode
+from model.mode import ModeWish
 from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer
 from tests.fake_engine import Script, sent
@@ -120,12 +120,12 @@ def test_a_key_has_its_own_dial(
 ) -> None:
     """Its default mode, named as the rule; a fixed one refuses to be changed, by field."""
     url = redis_server.url
-    general = new_key(url, dial=Rule(mode=Mode.GENERAL))
+    general = new_key(url, dial=Rule(mode=ModeWish.GENERAL))
     taken = chat(gateway.url, key=general).json["personadual"]
     assert (taken["mode"], taken["source"], taken["rule"]) == ("general", "policy", "key")
     free = chat(gateway.url, key=general, personadual={"mode": "personalized"}).json["personadual"]
     assert (free["source"], "rule" in free) == ("request", False)
-    fixed = new_key(url, dial=Rule(mode=Mode.GENERAL, may_override=False))
+    fixed = new_key(url, dial=Rule(mode=ModeWish.GENERAL, may_override=False))
     for fields, field in (
         ({"personadual": {"mode": "personalized"}}, "personadual.mode"),
         ({"model": "pocket-personalized"}, "model"),

@@ -1,1 +1,1 @@
-"""Training: SFT, DualGRPO, calibration and evaluation. The recipes come with their own release."""
+"""Training: SFT, DualGRPO, calibration and evaluation."""

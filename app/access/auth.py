@@ -19,13 +19,13 @@ logger = logging.getLogger("personadual.gateway")
 
 MAKE_ONE = "make one on its machine: personadual key create NAME"
 SWITCHED_OFF = (
-    "API keys are switched off here (PERSONADUAL_AUTH=off), so that none is looked at: set it to"
+    "API keys are switched off here (PERSONADUAL_AUTH=off), so none is looked at: set it to"
     " auto or required, or use the command personadual key on its machine"
 )
 NO_PAGES = (
     "no key is asked for here, so web pages of other origins are not served: make a key"
     " (personadual key create NAME), with PERSONADUAL_AUTH=required where it is off; or call from a"
-    " program, which sends no Origin; a proxy has to hand the Host on that it was asked for"
+    " program, which sends no Origin; a proxy has to pass on the Host that it was asked for"
 )
 NO_NAMES = (
     "there are no keys yet, so this gateway answers to its loopback address alone, by the name"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from app.access.policy import Ruling
 from app.schemas import ChatRequest
-from app.settings import Isolation
 from model.decision import Dial, Source
 from model.errors import InvalidRequest, OverrideRefused
-from model.mode import Mode
+from model.mode import Isolation, Mode, ModeWish
 
 
 def choose_dial(request: ChatRequest, alias: Mode | None, ruling: Ruling) -> tuple[Dial, Source]:
@@ -20,22 +17,23 @@ def choose_dial(request: ChatRequest, alias: Mode | None, ruling: Ruling) -> tup
         OverrideRefused: the request asks for what the policy does not leave to it.
     """
     extension = request.personadual
-    if alias is not None and extension.mode not in (None, alias):
+    if alias is not None and extension.mode not in (None, ModeWish(alias)):
         raise InvalidRequest(
             f"personadual.mode is {extension.mode}, but the model's name forces {alias}",
             field="personadual.mode",
         )
-    wanted, threshold = alias or extension.mode, extension.threshold
+    wanted = extension.mode if alias is None else ModeWish(alias)
+    threshold = extension.threshold
     is_sampled = extension.decision == "sample"
     if not ruling.may_override:
         by = "personadual.mode" if alias is None else "model"
         _check_asks_nothing_else(by, wanted, threshold, is_sampled, ruling)
         wanted = threshold = None
-    if wanted not in (None, "auto"):
-        return Dial(forced=Mode(str(wanted))), Source.REQUEST
+    if wanted is not None and wanted.forced is not None:
+        return Dial(forced=wanted.forced), Source.REQUEST
     is_silent = wanted is None and threshold is None and not is_sampled
-    if is_silent and ruling.mode != "auto":
-        return Dial(forced=Mode(ruling.mode)), Source.POLICY
+    if is_silent and ruling.mode.forced is not None:
+        return Dial(forced=ruling.mode.forced), Source.POLICY
     threshold = ruling.threshold if threshold is None else threshold
     if threshold is not None and not is_sampled:
         return Dial(threshold=threshold), Source.THRESHOLD
@@ -43,7 +41,11 @@ def choose_dial(request: ChatRequest, alias: Mode | None, ruling: Ruling) -> tup
 
 
 def _check_asks_nothing_else(
-    mode_field: str, mode: Any, threshold: float | None, is_sampled: bool, ruling: Ruling
+    mode_field: str,
+    mode: ModeWish | None,
+    threshold: float | None,
+    is_sampled: bool,
+    ruling: Ruling,
 ) -> None:
     """Refuse a request that wants another dial than its policy, where it may not override;
     `mode_field` is where it names a mode."""

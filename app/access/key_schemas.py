@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.access.keys import ApiKey, Role
 from app.access.policy import SILENT, Rule
 from app.access.quota import UNLIMITED, Limits
-from app.settings import TenantName
+from app.settings import Name
 
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@ -]{1,64}$")]
 
@@ -25,7 +25,7 @@ class KeyBody(BaseModel):
     )
 
     name: KeyName = Field(description="What the key is for; shown in lists and in the audit log.")
-    tenant: TenantName | None = Field(None, description="Whose personas; else the deployment's.")
+    tenant: Name | None = Field(None, description="Whose personas; else the deployment's.")
     roles: list[Role] = Field([Role.CHAT, Role.PERSONAS], min_length=1, max_length=len(Role))
     dial: Rule = Field(SILENT, description="Defaults of this key's requests.")
     limits: Limits = UNLIMITED

@@ -15,11 +15,11 @@ from app.access import audit
 from app.access.auth import Caller
 from app.access.keys import MAX_KEYS
 from app.access.policy import Policy, Ruling, resolve, rule_of
-from app.errors import from_validation
 from app.metrics import Metrics, PolicyOutcome
 from app.settings import Settings
 from model.errors import PolicyInvalid
 from model.toml import read_toml
+from model.validation import from_validation
 
 logger = logging.getLogger("personadual.gateway")
 _READER = TypeAdapter(Policy)

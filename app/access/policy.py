@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeVar, cast
+from typing import Annotated, TypeVar
 
 from pydantic import ConfigDict, Field, StrictBool
 
-from app.settings import Isolation, Settings
+from app.settings import Name, Settings, WhenStoreAway
+from model.mode import Isolation, ModeWish
 from model.persona import Attribute
 
-ModeWish = Literal["auto", "general", "personalized"]
-WhenStoreAway = Literal["general", "refuse"]
 T = TypeVar("T")
-RuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 _FORBID = ConfigDict(extra="forbid")
 
 
@@ -49,7 +47,7 @@ class OffRule:
 
     __pydantic_config__ = _FORBID
 
-    name: RuleName
+    name: Name
     tenants: tuple[str, ...] = ()
     attributes: Mapping[str, Attribute | tuple[Attribute, ...]] = field(default_factory=dict)
 
@@ -102,7 +100,7 @@ class Ruling:
 def rule_of(settings: Settings) -> Rule:
     """The environment's settings as the least specific rule: every field is set but threshold."""
     return Rule(
-        mode=cast("ModeWish", str(settings.mode)),
+        mode=settings.mode,
         threshold=settings.threshold,
         isolation=settings.isolation,
         may_override=True,
@@ -141,8 +139,8 @@ def _mode(layers: Sequence[tuple[str, Rule]]) -> tuple[str, ModeWish]:
         if rule.mode is not None:
             return name, rule.mode
         if rule.threshold is not None:
-            return name, "auto"
-    return "settings", "auto"
+            return name, ModeWish.AUTO
+    return "settings", ModeWish.AUTO
 
 
 def _first(values: Sequence[T | None]) -> T | None:

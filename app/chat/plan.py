@@ -13,10 +13,9 @@ from app.chat.gateable import check_gateable
 from app.chat.served import Served
 from app.chat.stops import read_stops
 from app.schemas import ChatRequest
-from app.settings import Isolation
 from model.decision import GATE_ARGUMENTS, GATED_ANSWER, GATED_CALL, GATED_KEY, Dial, Source
 from model.errors import EngineUnavailable, InvalidRequest
-from model.mode import Mode
+from model.mode import Isolation, Mode
 from model.persona import Attribute, Persona, PersonaStatus, check_id, check_text, is_id
 from model.prompt import render
 
@@ -184,7 +183,7 @@ class Plan:
             if body.get(name):
                 body[name] += length
         if body.get("stop") and not body.get("min_tokens"):
-            # vLLM looks for stop texts only behind the first `min_tokens`; a tag ends in a break.
+            # vLLM looks for stop texts only after the first `min_tokens`; a tag ends in a break.
             body["min_tokens"] = length
         if body.get("allowed_token_ids"):
             both = (*tag_ids.general, *tag_ids.personalized)

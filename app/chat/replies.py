@@ -141,7 +141,6 @@ class ChoiceReader:
         self.tag_tokens = 0
         self.is_opened = False
         self.decision: Decision | None = None
-        self.read = self._parser.feed if self._stops is None else self._read
 
     @property
     def answer(self) -> str:
@@ -157,6 +156,10 @@ class ChoiceReader:
     @property
     def has_reasoning(self) -> bool:
         return self._parser.has_reasoning
+
+    def read(self, text: str) -> list[Piece]:
+        pieces = self._parser.feed(text)
+        return pieces if self._stops is None else self._stops.cut(pieces)
 
     def read_opening(self, text: str, entries: list[Any]) -> list[Piece]:
         """Read while the decision is not known: text, and the entries of its tokens."""
@@ -177,10 +180,6 @@ class ChoiceReader:
         if self.decision is None:
             self.settle()
         return pieces if self._stops is None else self._stops.cut(pieces, is_last=True)
-
-    def _read(self, text: str) -> list[Piece]:
-        assert self._stops is not None
-        return self._stops.cut(self._parser.feed(text))
 
     def visible(self, text: str, entries: list[Any], *, is_last: bool) -> list[Any]:
         """The entries of the answer's tokens, as far as they are known: of this text and before.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from dataclasses import dataclass, replace
@@ -12,16 +11,15 @@ from app.access.auth import Caller
 from app.access.policies import Policies
 from app.access.policy import Ruling
 from app.chat import wire
+from app.chat.course import Course
 from app.chat.plan import PersonaChoice, PersonaUse, Plan, choose_persona, make_plan, salt_of
 from app.chat.replies import read_probe, read_whole
 from app.chat.served import Served, ServedModel
-from app.chat.stopwatch import Stopwatch
 from app.chat.stream import Peeked, StreamReader
-from app.errors import to_http
 from app.metrics import Metrics
 from app.personas import Personas
 from app.schemas import ChatRequest
-from app.settings import Settings
+from app.settings import ReasoningField
 from app.shadow.shadows import Shadows
 from model.decision import Decision, Source
 from model.engine import Answering, EngineStream
@@ -29,13 +27,11 @@ from model.errors import (
     EngineBroken,
     EngineBusy,
     EngineUnavailable,
-    PersonaDualError,
     StoreUnavailable,
 )
 from model.mode import Mode
 from model.persona import PersonaStatus
 
-logger = logging.getLogger("personadual.gateway")
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
 
@@ -47,7 +43,7 @@ class Asked:
     request: ChatRequest
     raw: Mapping[str, Any]
     persona_header: str | None
-    watch: Stopwatch
+    course: Course
     caller: Caller
 
 
@@ -61,7 +57,7 @@ class Answered:
 
 
 class Chat:
-    """Answers chat requests with one engine, one store and one set of settings."""
+    """Answers chat requests with one engine and one store."""
 
     def __init__(
         self,
@@ -70,7 +66,7 @@ class Chat:
         personas: Personas,
         policies: Policies,
         metrics: Metrics,
-        settings: Settings,
+        reasoning_field: ReasoningField,
         shadows: Shadows | None = None,
     ) -> None:
         self._engine = engine
@@ -78,7 +74,7 @@ class Chat:
         self._personas = personas
         self._policies = policies
         self._metrics = metrics
-        self._settings = settings
+        self._reasoning_field = reasoning_field
         self._shadows = shadows
 
     async def answer(self, asked: Asked) -> Answered:
@@ -87,13 +83,13 @@ class Chat:
         Raises:
             PersonaDualError: what was asked is wrong, or the store or the engine is away.
         """
-        plan, given = await self._decided(await self._plan(asked), asked.watch)
-        with asked.watch.engine():
+        plan, given = await self._decided(await self._plan(asked), asked.course)
+        with asked.course.engine():
             raw = await self._ask(self._engine.complete(plan.body()))
-        shown, decisions = read_whole(raw, plan, self._settings.reasoning_field, given)
+        shown, decisions = read_whole(raw, plan, self._reasoning_field, given)
         for decision in decisions:
-            self._count_decision(plan, decision, asked.watch)
-        self._count_end(plan, decisions[0].mode, asked.watch, shown.usage)
+            self._count_decision(plan, decision, asked.course)
+        self._count_end(plan, decisions[0].mode, asked.course, shown.usage)
         if self._shadows is not None:
             message = shown.choices[0].message
             self._shadows.offer(plan, decisions[0], lambda: message["content"])
@@ -103,22 +99,22 @@ class Chat:
         """Open a streamed answer: what can be refused is refused here, before the first byte."""
         plan = await self._plan(asked)
         if plan.is_probed and plan.may_go_on:
-            return await self._open_strict(plan, asked.watch)
-        plan, given = await self._decided(plan, asked.watch)
-        stream = await self._stream(plan, asked.watch)
-        return self._relay(stream, plan, given, asked.watch)
+            return await self._open_strict(plan, asked.course)
+        plan, given = await self._decided(plan, asked.course)
+        stream = await self._stream(plan, asked.course)
+        return self._relay(stream, plan, given, asked.course)
 
     async def decide(self, asked: Asked) -> tuple[Decision, Plan, wire.Usage]:
         """Take the decision alone; also the engine's token counts."""
         plan = await self._plan(asked)
         if not plan.served.has_gate:
             raise EngineUnavailable("the engine has no PersonaDual gate, so it decides no modes")
-        decision, usage = await self._probe(plan, asked.watch)
+        decision, usage = await self._probe(plan, asked.course)
         if decision.mode is None or decision.probability is None:
             raise EngineBroken("the engine took no decision")
-        asked.watch.usage = usage
-        asked.watch.tokens += sum(wire.counted(usage))
-        self._count_decision(plan, decision, asked.watch)
+        asked.course.usage = usage
+        asked.course.tokens += sum(wire.counted(usage))
+        self._count_decision(plan, decision, asked.course)
         return decision, plan, usage
 
     def threshold(self, caller: Caller, served: Served) -> float:
@@ -126,39 +122,39 @@ class Chat:
         chosen = self._policies.ruling(caller).threshold
         return served.card.calibration.threshold if chosen is None else chosen
 
-    async def _decided(self, plan: Plan, watch: Stopwatch) -> tuple[Plan, Decision | None]:
+    async def _decided(self, plan: Plan, course: Course) -> tuple[Plan, Decision | None]:
         """The plan, and its decision where that has to come before the answer."""
         if not plan.is_probed:
             return plan, None
-        decision, usage = await self._probe(plan, watch)
-        watch.tokens += sum(wire.counted(usage))
+        decision, usage = await self._probe(plan, course)
+        course.tokens += sum(wire.counted(usage))
         return _follow(plan, decision)
 
-    async def _open_strict(self, plan: Plan, watch: Stopwatch) -> AsyncGenerator[bytes, None]:
+    async def _open_strict(self, plan: Plan, course: Course) -> AsyncGenerator[bytes, None]:
         """Open a stream with the persona, and go on with it only if its mode is personalised."""
-        stream = Peeked(await self._stream(plan, watch))
+        stream = Peeked(await self._stream(plan, course))
         is_kept = False
         try:
-            with watch.engine():
+            with course.engine():
                 decision = await stream.decision(plan)
-            watch.part()
+            course.part()
             is_kept = decision.mode is Mode.PERSONALIZED
         finally:
             if not is_kept:
                 stream.close()
         if is_kept:
-            return self._relay(stream, plan, None, watch)
-        watch.dropped = plan.served.tag_ids.parting + 1
+            return self._relay(stream, plan, None, course)
+        course.dropped = plan.served.tag_ids.parting + 1
         plan, given = _follow(plan, decision)
-        return self._relay(await self._stream(plan, watch), plan, given, watch)
+        return self._relay(await self._stream(plan, course), plan, given, course)
 
-    async def _stream(self, plan: Plan, watch: Stopwatch) -> EngineStream:
-        with watch.engine():
+    async def _stream(self, plan: Plan, course: Course) -> EngineStream:
+        with course.engine():
             return await self._ask(self._engine.stream(plan.body()))
 
     async def _plan(self, asked: Asked) -> Plan:
         choice = choose_persona(asked.request, asked.persona_header)
-        with asked.watch.engine():
+        with asked.course.engine():
             served = await self._served.get()
         ruling = self._policies.ruling(asked.caller)
         persona = await self._persona(choice, ruling)
@@ -177,59 +173,49 @@ class Chat:
             return PersonaUse(PersonaStatus.UNAVAILABLE, choice.id)
         return PersonaUse.of(choice, persona)
 
-    async def _probe(self, plan: Plan, watch: Stopwatch) -> tuple[Decision, wire.Usage]:
-        with watch.engine():
+    async def _probe(self, plan: Plan, course: Course) -> tuple[Decision, wire.Usage]:
+        with course.engine():
             raw = await self._ask(self._engine.complete(plan.probe()))
         return read_probe(raw, plan)
 
     async def _relay(
-        self, stream: EngineStream, plan: Plan, given: Decision | None, watch: Stopwatch
+        self, stream: EngineStream, plan: Plan, given: Decision | None, course: Course
     ) -> AsyncGenerator[bytes, None]:
         decisions: list[Decision] = []
 
         def note(decision: Decision) -> None:
             decisions.append(decision)
-            self._count_decision(plan, decision, watch)
+            self._count_decision(plan, decision, course)
 
-        reader = StreamReader(plan, self._settings.reasoning_field, note, given)
+        reader = StreamReader(plan, self._reasoning_field, note, given)
         try:
             async for payloads in stream.events():
-                watch.streamed += len(payloads)
+                course.streamed += len(payloads)
                 while payloads and not reader.has_text:
                     # The first text goes out alone, before the rest of a read is looked at.
                     shown = reader.read(payloads.pop(0))
                     if shown:
                         yield shown
                     if reader.has_text:
-                        self._count_first_text(plan, decisions[0].mode, watch)
+                        self._count_first_text(plan, decisions[0].mode, course)
                 shown = reader.read_burst(payloads)
                 if shown:
                     yield shown
             # Before the last event: who has that may come back at once.
-            self._end(stream, plan, watch, reader)
+            self._end(stream, plan, course, reader)
             yield DONE
             if self._shadows is not None and decisions:
                 self._shadows.offer(plan, decisions[0], reader.answer)
-        except Exception as error:  # the edge: behind the first byte no handler is left
-            if isinstance(error, PersonaDualError):
-                watch.error = error
-            else:
-                logger.exception("a stream failed")
-                watch.error = PersonaDualError(type(error).__name__)
-            self._end(stream, plan, watch, reader)
-            yield to_http(watch.error).to_event()
         finally:
-            self._end(stream, plan, watch, reader)
+            self._end(stream, plan, course, reader)
 
-    def _end(
-        self, stream: EngineStream, plan: Plan, watch: Stopwatch, reader: StreamReader
-    ) -> None:
+    def _end(self, stream: EngineStream, plan: Plan, course: Course, reader: StreamReader) -> None:
         """Let the engine go and count what it did, once."""
-        if not watch.is_over:
-            watch.is_over = True
+        if not course.is_over:
+            course.is_over = True
             stream.close()
-            mode = None if watch.decision is None else watch.decision.mode
-            self._count_end(plan, mode, watch, reader.usage)
+            mode = None if course.decision is None else course.decision.mode
+            self._count_end(plan, mode, course, reader.usage)
 
     async def _ask(self, call: Awaitable[T]) -> T:
         try:
@@ -241,27 +227,27 @@ class Chat:
             self._served.forget()
             raise
 
-    def _count_decision(self, plan: Plan, decision: Decision, watch: Stopwatch) -> None:
-        watch.decide(decision, plan.persona.status)
+    def _count_decision(self, plan: Plan, decision: Decision, course: Course) -> None:
+        course.decide(decision, plan.persona.status)
         if plan.is_counted:
             self._metrics.count_decision(decision, plan.persona.status)
 
-    def _count_first_text(self, plan: Plan, mode: Mode | None, watch: Stopwatch) -> None:
-        watch.text_at = time.perf_counter()
+    def _count_first_text(self, plan: Plan, mode: Mode | None, course: Course) -> None:
+        course.text_at = time.perf_counter()
         if plan.is_counted and mode is not None:
-            self._metrics.first_token_seconds(mode).observe(watch.elapsed_s)
+            self._metrics.first_token_seconds(mode).observe(course.elapsed_s)
 
     def _count_end(
-        self, plan: Plan, mode: Mode | None, watch: Stopwatch, usage: Mapping[str, Any] | None
+        self, plan: Plan, mode: Mode | None, course: Course, usage: Mapping[str, Any] | None
     ) -> None:
-        watch.usage = usage
+        course.usage = usage
         prompt, completion = wire.counted(usage)
-        watch.tokens += prompt + completion
-        if usage and watch.dropped:
+        course.tokens += prompt + completion
+        if usage and course.dropped:
             # The engine does not count what it drops; its prompt was no shorter than this one.
-            watch.tokens += prompt + watch.dropped
+            course.tokens += prompt + course.dropped
         if plan.is_counted and mode is not None:
-            self._metrics.request_seconds(mode).observe(watch.elapsed_s)
+            self._metrics.request_seconds(mode).observe(course.elapsed_s)
             self._metrics.count_tokens(mode, prompt, completion)
 
 

@@ -113,7 +113,7 @@ _BEHIND = b'}]}]},"finish_reason":'
 
 
 def cut_entries(raw: bytes, keep: int) -> bytes:
-    """Cut log-probability entries behind the first `keep` of each choice out of an answer.
+    """Cut log-probability entries after the first `keep` of each choice out of an answer.
 
     Nine tenths of an answer with log-probabilities are entries that nobody reads, and decoding
     them is the largest cost of a request. vLLM writes JSON without spaces, and inside a JSON

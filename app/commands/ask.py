@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -16,26 +15,12 @@ from rich.status import Status
 from app.commands.gateway import DEFAULT_URL, AsJson, Gateway, Key, Url
 from model.console import console, errors, harmless, piped, reported
 from model.errors import GatewayUnavailable
+from model.mode import Isolation, ModeWish
 
 app = typer.Typer()
 CHAT = "/v1/chat/completions"
 SILENCE_S = 600.0
 MODE_STYLE = {"general": "cyan", "personalized": "magenta"}
-
-
-class AskedMode(StrEnum):
-    """What `--mode` takes."""
-
-    AUTO = "auto"
-    GENERAL = "general"
-    PERSONALIZED = "personalized"
-
-
-class AskedIsolation(StrEnum):
-    """What `--isolation` takes."""
-
-    SHARED = "shared"
-    STRICT = "strict"
 
 
 @dataclass
@@ -53,15 +38,15 @@ class Heard:
 
 User = Annotated[str | None, typer.Option(help="Whose persona.")]
 Mode = Annotated[
-    AskedMode | None,
+    ModeWish | None,
     typer.Option(help="Let the model decide, or force a mode."),
 ]
 Threshold = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Probability from which on it is personalised."),
 ]
-Isolation = Annotated[
-    AskedIsolation | None,
+Isolated = Annotated[
+    Isolation | None,
     typer.Option(help="strict: a general answer never saw the persona."),
 ]
 Text = Annotated[
@@ -88,7 +73,7 @@ def ask(
     user: User = None,
     mode: Mode = None,
     threshold: Threshold = None,
-    isolation: Isolation = None,
+    isolation: Isolated = None,
     persona: Text = None,
     model: Model = None,
     max_tokens: MaxTokens = None,

@@ -17,7 +17,8 @@ from app.commands.gateway import Gateway
 from app.commands.status import look
 from app.serve import preflight
 from app.serve.engine import CPU_PACKAGE, CUDA_PACKAGE, engine_package
-from app.settings import Settings, read_settings, strangers
+from app.serve.whereabouts import pocket_folder
+from app.settings import Settings, read_settings, unknown_variables
 from model.card import load_card
 from model.errors import EngineError, GatewayUnavailable, PersonaDualError, StartFailed
 from model.vllm import VllmEngine
@@ -125,7 +126,7 @@ def _torch() -> str | Note:
 
 def _settings(settings: Settings) -> str | Note:
     policy_of(settings)
-    if lines := strangers():
+    if lines := unknown_variables():
         return Note("; ".join(lines))
     return "well formed" + (", the policy file too" if settings.policy else "")
 
@@ -160,7 +161,7 @@ def _port(gateway: Gateway) -> str:
     parts = urlsplit(gateway.url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     if host not in ("localhost", "127.0.0.1", "::1"):
-        raise StartFailed(f"no gateway answers at {gateway.url}: start it there, or mend --url")
+        raise StartFailed(f"no gateway answers at {gateway.url}: start it there, or fix --url")
     preflight.check_port(host, port)
     return f"{port} is free for personadual serve"
 
@@ -188,8 +189,7 @@ def _engine(settings: Settings, *, is_running: bool) -> str:
 
 
 async def _has_gate(settings: Settings) -> bool:
-    key = settings.engine_api_key
-    engine = VllmEngine(settings.engine_url, api_key=key.get_secret_value() if key else None)
+    engine = VllmEngine(settings.engine_url, api_key=settings.engine_key())
     try:
         return await engine.has_gate()
     except EngineError as error:
@@ -203,11 +203,11 @@ def _card(settings: Settings, data: Path, model: Path | None) -> str | Note:
     if folder is None:
         if "engine_url" in settings.model_fields_set:
             return Note("where the engine says; else name its folder by PERSONADUAL_CHECKPOINT")
-        folder = data / "models" / "pocket"
+        folder = pocket_folder(data)
         if not folder.is_dir():
             return Note("Pocket is built by the first personadual serve")
     if not folder.is_dir():
-        raise StartFailed(f"{folder} is no folder: name the checkpoint's with --model")
+        raise StartFailed(f"{folder} is not a folder: name the checkpoint's with --model")
     _, warning = load_card(folder)
     if warning:
         return Note(f"{folder}: {warning}")

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import typer
 
 from model.console import harmless
+from model.engine import server_of
 from model.errors import GatewayRefused, GatewayUnavailable, InvalidRequest
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -59,8 +60,8 @@ class Gateway:
         if not is_usable:
             raise InvalidRequest("--url: give an address like http://127.0.0.1:8080")
         if not key.isascii() or any(character.isspace() for character in key):
-            raise InvalidRequest("--key: this is no API key; it reads pd-ID-SECRET")
-        self.url = url.rstrip("/").removesuffix("/v1")
+            raise InvalidRequest("--key: this is not an API key; one reads pd-ID-SECRET")
+        self.url = server_of(url)
         self.key_id = key.split("-")[1] if key.startswith("pd-") else ""
         self.has_key = bool(key)
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -168,5 +169,5 @@ def _refusal(url: str, status: int, raw: bytes) -> GatewayRefused:
 
 
 def _stranger(url: str, status: int) -> GatewayRefused:
-    message = f"what answers at {url} (status {status}) is no PersonaDual gateway: mend --url"
+    message = f"what answers at {url} (status {status}) is not a PersonaDual gateway: fix --url"
     return GatewayRefused(message, status=status)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Optional, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
 import typer
@@ -40,38 +40,38 @@ _OPTIONS = {"name": "NAME", "roles": "--role"}
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     tenant: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads it at run time
+        str | None,
         typer.Option(help="Whose personas it reaches; else the deployment's tenant."),
     ] = None,
     role: Annotated[
-        Optional[list[Role]],  # noqa: UP045
+        list[Role] | None,
         typer.Option(help="What it may do; may be repeated.", show_default=", ".join(USUAL)),
     ] = None,
     mode: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="auto, general or personalized, where a request names none."),
     ] = None,
     threshold: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(help="Threshold where a request names none."),
     ] = None,
     isolation: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="shared or strict, where a request names none."),
     ] = None,
     fixed: Annotated[
         bool, typer.Option("--fixed", help="Let no request change mode, threshold or isolation.")
     ] = False,
     requests_per_minute: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(help="Most requests in a minute; without it there is no limit."),
     ] = None,
     tokens_per_minute: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(help="Most tokens in a minute, prompts and answers; else no limit."),
     ] = None,
     concurrent: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(help="Most requests at the same time; else no limit."),
     ] = None,
     data: Data = DATA,

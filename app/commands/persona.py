@@ -37,7 +37,7 @@ def put(
     text: Annotated[str, typer.Argument(help="Its text; - reads it from standard input.")],
     attribute: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=VALUE; may be repeated. Numbers, true and false are taken so."),
+        typer.Option(help="NAME=VALUE; may be repeated. Numbers, true and false are read as such."),
     ] = None,
     ttl: Annotated[
         int | None,
@@ -90,8 +90,8 @@ def delete(persona_id: Id, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJso
 
 @app.command("list")
 def list_ids(
-    after: Annotated[str, typer.Option(help="Begin behind this id.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="So many ids at most.")] = PAGE,
+    after: Annotated[str, typer.Option(help="Start after this id.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most this many ids.")] = PAGE,
     url: Url = DEFAULT_URL,
     key: Key = "",
     as_json: AsJson = False,
@@ -125,7 +125,7 @@ def import_file(
     key: Key = "",
     as_json: AsJson = False,
 ) -> None:
-    """Write a persona for each line of a file. An import that was ended goes on where it was.
+    """Write a persona for each line of a file. An import that was stopped goes on from there.
 
     Lines that are wrong are named, and stop nothing; the exit code is then 1.
     """
@@ -157,7 +157,7 @@ def export_file(
     key: Key = "",
     as_json: AsJson = False,
 ) -> None:
-    """Write all personas as JSON lines. An export that was ended goes on where it was."""
+    """Write all personas as JSON lines. An export that was stopped goes on from there."""
     from app.commands import persona_files
 
     with reported(STOPPED if file == PIPE else GOES_ON):
@@ -226,7 +226,7 @@ def _bar(what: str, total_bytes: int | None) -> Iterator[Callable[[Progress], No
 
 def _say_where(progress: Progress, path: Path) -> None:
     if progress.lines:
-        said = f"goes on with {path} behind line {progress.lines:,}"
+        said = f"goes on with {path} after line {progress.lines:,}"
         errors.print(escape(said), soft_wrap=True)
 
 

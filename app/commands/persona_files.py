@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -59,7 +60,7 @@ def send(source: IO[bytes], gateway: Gateway, progress: Progress, on_progress: O
         GatewayUnavailable, GatewayRefused: also after several attempts.
     """
     for piece, lines in _pieces(source, progress.lines):
-        report = _insistently(lambda piece=piece: _send_piece(gateway, piece))  # type: ignore[misc]
+        report = _insistently(partial(_send_piece, gateway, piece))
         for error in report["errors"][: MAX_ERRORS - len(progress.errors)]:
             progress.errors.append({**error, "line": error["line"] + progress.lines})
         progress.offset += len(piece)

@@ -29,7 +29,7 @@ FEW_CONNECTIONS = 1_000
 RESET = struct.pack("ii", 1, 0)
 HEADER_COST = 32
 """Bytes that a header counts beside its own, as in HTTP/2: short ones cost memory too."""
-INVALID = HttpError(400, "this is no HTTP request", "invalid_request_error", "invalid_http")
+INVALID = HttpError(400, "this is not an HTTP request", "invalid_request_error", "invalid_http")
 HEAD_TOO_LARGE = HttpError(
     431, "the request's line and headers are too large", "invalid_request_error", "head_too_large"
 )
@@ -112,7 +112,7 @@ class Connection(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # Also what comes behind a chunked body.
+        # Also what comes after a chunked body.
         self._count_head(len(name) + len(value) + HEADER_COST)
         super().on_header(name, value)
 

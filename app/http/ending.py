@@ -1,6 +1,6 @@
-"""The end of a gateway: it gives notice, is left by its callers, and only then stops to listen.
+"""The end of a gateway: it gives notice, is left by its callers, and only then stops listening.
 
-uvicorn stops to listen the moment it gets SIGTERM, so that nobody could learn it from
+uvicorn stops listening the moment it gets SIGTERM, so that nobody could learn it from
 `/health/ready`, and what a load balancer sends before it looks again would be refused. Here the
 signal begins a time of notice: readiness says 503, and every answer closes its connection.
 """

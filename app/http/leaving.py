@@ -8,6 +8,7 @@ the work has taken a while: before that there is nothing to save.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -17,8 +18,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.errors import to_http
-from model.errors import ClientGone, GatewayEnding
+from model.errors import ClientGone, GatewayEnding, PersonaDualError
 
+logger = logging.getLogger("personadual.gateway")
 T = TypeVar("T")
 WATCH_AFTER_S = 0.1
 """Shorter work is done before anybody could notice that its caller has left."""
@@ -58,6 +60,8 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 class EventStream(Response):
     """Server-sent events (or another stream of bytes), sent until they end or their reader leaves.
 
+    What they break off with is their final event.
+
     `keep_alive_s`: silence after which a comment is sent, which every reader of events skips and
     which keeps proxies from closing the connection; 0 sends none.
     """
@@ -81,12 +85,13 @@ class EventStream(Response):
         try:
             with suppress(ClientGone):  # nobody is left to be told; what it held is closed
                 await unless_gone(receive, self._send(start, send))
-        except asyncio.CancelledError:  # the server's end: its time for what was begun is over
+        except (asyncio.CancelledError, Exception) as error:
+            # The edge: after the first byte no handler is left. Another stream just breaks off.
             if self.media_type != EVENTS:
                 raise
-            ending = GatewayEnding("the gateway ended before the answer did")
-            scope["state"]["watch"].error = ending
-            await send({"type": "http.response.body", "body": to_http(ending).to_event()})
+            told = _told(error)
+            scope["state"]["course"].error = told
+            await send({"type": "http.response.body", "body": to_http(told).to_event()})
 
     async def _send(self, start: dict[str, Any], send: Send) -> None:
         async with aclosing(self._events) as events, self._kept_alive(send):
@@ -116,6 +121,16 @@ class EventStream(Response):
                 self._sent_at, silent_s = time.monotonic(), 0.0
                 await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
             await asyncio.sleep(self._keep_alive_s - silent_s)
+
+
+def _told(error: BaseException) -> PersonaDualError:
+    """What the reader of a stream is told of what it ended with."""
+    if isinstance(error, PersonaDualError):
+        return error
+    if isinstance(error, asyncio.CancelledError):  # the server's end: its time is over
+        return GatewayEnding("the gateway ended before the answer did")
+    logger.error("a stream failed", exc_info=error)
+    return PersonaDualError(type(error).__name__)
 
 
 async def _cancel_when_gone(receive: Receive, worker: asyncio.Task[Any]) -> None:

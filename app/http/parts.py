@@ -18,13 +18,14 @@ from app.access.keys import KeyRing, Role
 from app.access.quota import Quota
 from app.chat.served import ServedModel
 from app.chat.use_case import Chat
-from app.errors import JSON, from_validation
+from app.errors import JSON
 from app.http.readiness import Readiness
 from app.metrics import Metrics
 from app.personas import PersonaCache
 from app.settings import Settings
 from app.store import Store
 from model.errors import ClientGone, EncodingRefused, InvalidRequest
+from model.validation import from_validation
 
 PLAIN = "identity"
 

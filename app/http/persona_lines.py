@@ -120,7 +120,7 @@ def _entry(line: bytes | None) -> Entry:
 async def open_export(
     store: PersonaStore, tenant: str, after: str | None
 ) -> AsyncGenerator[bytes, None]:
-    """All personas behind `after`, in the order of their ids, as pieces of a JSON lines text.
+    """All personas after `after`, in the order of their ids, as pieces of a JSON lines text.
 
     A failure on the way is its last line: `{"error": ...}`.
 

@@ -15,7 +15,7 @@ from app.http.leaving import EventStream
 from app.http.parts import Deps, Parts, caller_with, check_plain, json_object, takes, validated
 from app.http.persona_lines import Import, check_new_id, open_export
 from app.jsonl import EXPORT_PATH, IMPORT_PATH, JSON_LINES
-from app.personas import Entry, Keep, Key
+from app.personas import Entry, Keep, PersonaKey
 from app.schemas import (
     ID_RULE,
     ImportReport,
@@ -27,7 +27,7 @@ from app.schemas import (
     PersonaPatch,
 )
 from model.errors import ClientGone, UnknownPersona
-from model.persona import MAX_ID_CHARS, Persona, check_id
+from model.persona import ID_CHARACTERS, MAX_ID_CHARS, Persona, check_id
 
 T = TypeVar("T")
 MAX_PAGE = 1_000
@@ -38,7 +38,7 @@ _GIVES_LINES: dict[str, Any] = {"responses": {"200": {"content": {JSON_LINES: {}
 PersonaId = Annotated[
     str,
     Path(
-        description=f"1 to {MAX_ID_CHARS} of: letters, digits, . _ @ : + ~ = | -",
+        description=f"1 to {MAX_ID_CHARS} of: {ID_CHARACTERS}",
         json_schema_extra=ID_RULE,
     ),
 ]
@@ -46,11 +46,11 @@ PersonaId = Annotated[
 router = APIRouter(tags=["personas"])
 
 
-async def key_of(persona_id: PersonaId, caller: Holder) -> Key:
+async def key_of(persona_id: PersonaId, caller: Holder) -> PersonaKey:
     return caller.tenant, check_id(persona_id, "persona_id")
 
 
-Named = Annotated[Key, Depends(key_of)]
+Named = Annotated[PersonaKey, Depends(key_of)]
 
 
 @router.get("/v1/personas")
@@ -149,7 +149,7 @@ def _found(stored: T | None) -> T:
     return stored
 
 
-def _written(parts: Parts, key: Key, stored: Entry) -> PersonaOut:
+def _written(parts: Parts, key: PersonaKey, stored: Entry) -> PersonaOut:
     """What was written; this gateway looks it up anew, the others hear it from the store."""
     parts.personas.forget(key)
     return _persona_out(stored)

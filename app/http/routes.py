@@ -122,7 +122,7 @@ async def _asked(request: Request, caller: Caller, max_messages: int) -> Asked:
             f"messages holds {len(messages)} entries; at most {max_messages} fit", field="messages"
         )
     header = request.headers.get("x-persona-id")
-    return Asked(validated(_CHAT, raw), raw, header, request.state.watch, caller)
+    return Asked(validated(_CHAT, raw), raw, header, request.state.course, caller)
 
 
 def _json(content: Any) -> Response:

@@ -120,7 +120,7 @@ class RedisLink:
             async with asyncio.timeout(SLOT_WAIT_S):
                 await self._slots.acquire()
         except TimeoutError as error:
-            raise StoreUnavailable("too many ask the store at once") from error
+            raise StoreUnavailable("too many requests ask the store at once") from error
         try:
             yield
         finally:

@@ -14,7 +14,7 @@ from typing import Any, cast
 import orjson
 
 from app.cache import Listener
-from app.personas import Entry, Keep, Key, Lasting, Page, Stored
+from app.personas import Entry, Keep, Lasting, Page, PersonaKey, Stored
 from app.redis.link import RedisLink
 from app.redis.persona_scripts import CHANGE, DELETE, DROP_EXPIRED, PUT, READ
 from model.errors import InvalidRequest, StoreUnavailable
@@ -34,7 +34,7 @@ class RedisPersonas:
         self._link = link
         self._bulk = bulk
 
-    async def get(self, key: Key) -> Lasting | None:
+    async def get(self, key: PersonaKey) -> Lasting | None:
         async with self._link.guarded():
             raw = cast("bytes | None", await self._link.redis.get(_value_key(key)))
         if raw is None:
@@ -44,7 +44,7 @@ class RedisPersonas:
         # Redis' clock wrote it; one that differs from ours shortens or prolongs what is kept.
         return Lasting(persona, None if ends_ms is None else ends_ms / 1000 - time.time())
 
-    async def read(self, key: Key) -> Entry | None:
+    async def read(self, key: PersonaKey) -> Entry | None:
         async with self._link.guarded():
             raw, life_s = await self._link.redis.eval(READ, 1, _value_key(key))
         return None if raw is None else Entry(key[1], _decode(raw), _time_left(life_s))
@@ -79,7 +79,7 @@ class RedisPersonas:
         ]
 
     async def change(
-        self, key: Key, edit: Callable[[Persona], Persona], ttl_s: int | Keep | None
+        self, key: PersonaKey, edit: Callable[[Persona], Persona], ttl_s: int | Keep | None
     ) -> Entry | None:
         for _ in range(MAX_RACES):
             async with self._link.guarded():
@@ -105,7 +105,7 @@ class RedisPersonas:
                 return Entry(key[1], _written(persona, version, updated_at), _time_left(life_s))
         raise StoreUnavailable("the persona is being written all the time; try again")
 
-    async def delete(self, key: Key) -> bool:
+    async def delete(self, key: PersonaKey) -> bool:
         async with self._link.guarded():
             gone = await self._link.redis.eval(
                 DELETE,
@@ -168,7 +168,7 @@ class RedisPersonas:
 class PersonaEar:
     """Turns what the channel says into keys."""
 
-    listener: Listener[Key]
+    listener: Listener[PersonaKey]
 
     def forget(self, message: str) -> None:
         tenant, *ids = message.split("\n")
@@ -179,7 +179,7 @@ class PersonaEar:
         self.listener.hears(is_hearing)
 
 
-def _value_key(key: Key) -> str:
+def _value_key(key: PersonaKey) -> str:
     return f"personadual:{{{key[0]}}}:persona:{key[1]}"
 
 

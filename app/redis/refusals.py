@@ -42,4 +42,4 @@ class Refusals:
         for reason, last_at in list(self._last_at.items()):
             if now - last_at >= QUIET_S:
                 del self._last_at[reason]
-                logger.warning("the store has refused none for %.0f s: %s", QUIET_S, reason)
+                logger.warning("the store has refused nothing for %.0f s: %s", QUIET_S, reason)

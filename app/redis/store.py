@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.cache import Listener
-from app.personas import Key
+from app.personas import PersonaKey
 from app.redis import keys as redis_keys
 from app.redis import personas as redis_personas
 from app.redis.keys import RedisKeys
@@ -29,7 +29,7 @@ class RedisStore:
     async def ping(self) -> None:
         await self._link.ping()
 
-    async def listen(self, personas: Listener[Key], keys: Listener[str]) -> None:
+    async def listen(self, personas: Listener[PersonaKey], keys: Listener[str]) -> None:
         await self._link.listen(
             {redis_personas.CHANNEL: PersonaEar(personas), redis_keys.CHANNEL: keys}
         )

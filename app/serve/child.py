@@ -30,8 +30,8 @@ class Child:
     """A program in a session of its own, whose output goes to a bounded log file.
 
     The kernel sends it SIGTERM when this process dies, however it dies (`prctl(2)`,
-    PR_SET_PDEATHSIG), so `start` belongs into the main thread: the signal is tied to the thread
-    that forks. `held` are open files, by number, that it holds open as long as it lives.
+    PR_SET_PDEATHSIG), so `start` must be called in the main thread: the signal is tied to the
+    thread that forks. `held` are open files, by number, that it holds open as long as it lives.
     """
 
     def __init__(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from app.serve.whereabouts import pocket_folder
 from model.card import load_card
 from model.checkpoint import require_checkpoint
 from model.errors import StartFailed
@@ -96,11 +97,6 @@ def own_checkpoint(folder: Path) -> Path:
     return folder.resolve()
 
 
-def pocket_folder(data: Path) -> Path:
-    """Where the default checkpoint lies in a data folder, built or not."""
-    return (data / "models" / pocket.NAME).resolve()
-
-
 def build_command(folder: Path) -> list[str]:
     """Builds Pocket in a process of its own: its memory is given back for the engine."""
     return [*PYTHON, "-m", "app", "model", "build", str(folder)]
@@ -116,7 +112,7 @@ def checkpoint(model: Path | None, data: Path) -> Path:
     """
     if model is not None:
         return own_checkpoint(model)
-    folder = pocket_folder(data)
+    folder = pocket_folder(data).resolve()
     if not pocket.is_built(folder):
         done = subprocess.run(build_command(folder), check=False)
         if done.returncode != 0:

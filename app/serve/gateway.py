@@ -99,7 +99,7 @@ def check(settings: Settings) -> None:
 
     Raises:
         PolicyInvalid: the policy file cannot be read, or a field is unknown or wrong.
-        StartFailed: the Redis URL is none.
+        StartFailed: the Redis URL is not a Redis URL.
     """
     policy_of(settings)
     check_url(settings.redis_url.get_secret_value())

@@ -14,7 +14,8 @@ from typing import IO
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.serve.engine import pocket_folder
+from app.serve.whereabouts import pocket_folder
+from model.engine import server_of
 from model.errors import StartFailed
 from model.pocket import build as pocket
 
@@ -22,7 +23,7 @@ ENGINE_MEMORY_BYTES = 3_500_000_000
 DATA_BYTES = 300_000_000
 ANSWER_S = 5.0
 # What we ask is near: a proxy in the environment is meant for other places.
-LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def check_port(host: str, port: int) -> None:
@@ -52,7 +53,7 @@ def data_bytes(data: Path, *, serves_pocket: bool) -> int:
     return DATA_BYTES
 
 
-def check_disk(folder: Path, needed_bytes: int = DATA_BYTES) -> None:
+def check_disk(folder: Path, needed_bytes: int) -> None:
     """Raises StartFailed: too little room, or the folder cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,19 +136,19 @@ def check_redis(url: str) -> None:
         # The URL may hold a password: it is not repeated.
         raise StartFailed(
             f"no Redis answers at PERSONADUAL_REDIS_URL ({type(error).__name__}): start it,"
-            " mend the URL, or unset it to use an own one"
+            " fix the URL, or unset it to have personadual serve start its own"
         ) from error
 
 
 def check_engine(url: str) -> None:
     """Raises StartFailed: no engine answers at PERSONADUAL_ENGINE_URL."""
     try:
-        with LOOPBACK.open(f"{url.rstrip('/').removesuffix('/v1')}/health", timeout=ANSWER_S):
+        with DIRECT.open(f"{server_of(url)}/health", timeout=ANSWER_S):
             return
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise StartFailed(
             f"no engine answers at PERSONADUAL_ENGINE_URL ({type(error).__name__}): start it,"
-            " mend the URL, or unset it to use an own one"
+            " fix the URL, or unset it to have personadual serve start its own"
         ) from error
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.serve.preflight import ANSWER_S, LOOPBACK
+from app.serve.preflight import ANSWER_S, DIRECT
+from model.engine import server_of
 
 
 def answers(url: str) -> bool:
@@ -20,7 +21,7 @@ def answers(url: str) -> bool:
 def ask(url: str) -> tuple[int, str]:
     """Status and beginning of what is said at the address; 0 where nobody is there."""
     try:
-        with LOOPBACK.open(url, timeout=ANSWER_S) as response:
+        with DIRECT.open(url, timeout=ANSWER_S) as response:
             return response.status, response.read(2000).decode(errors="replace")
     except urllib.error.HTTPError as error:
         return error.code, error.read(2000).decode(errors="replace")
@@ -31,9 +32,8 @@ def ask(url: str) -> tuple[int, str]:
 def models(url: str, api_key: str | None) -> list[dict[str, Any]]:
     """What the engine at the address serves."""
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    base = url.rstrip("/").removesuffix("/v1")
-    request = urllib.request.Request(f"{base}/v1/models", headers=headers)
-    with LOOPBACK.open(request, timeout=ANSWER_S) as response:
+    request = urllib.request.Request(f"{server_of(url)}/v1/models", headers=headers)
+    with DIRECT.open(request, timeout=ANSWER_S) as response:
         return list(json.load(response)["data"])
 
 

@@ -24,10 +24,9 @@ from app.serve.engine import (
     engine_command,
     engine_package,
     own_checkpoint,
-    pocket_folder,
 )
 from app.serve.gateway import Listen, gateway_command
-from app.serve.whereabouts import note_redis, private_folder
+from app.serve.whereabouts import note_redis, pocket_folder, private_folder
 from app.settings import Settings
 from model.errors import StartFailed
 from model.pocket import build as pocket
@@ -92,10 +91,8 @@ class Stack:
         serves_pocket = needs_engine and wish.model is None
         policy_of(self._settings)
         preflight.check_port(wish.host, wish.port)
-        preflight.check_disk(wish.data)
-        preflight.check_room(
-            wish.data, preflight.data_bytes(wish.data, serves_pocket=serves_pocket)
-        )
+        needed_bytes = preflight.data_bytes(wish.data, serves_pocket=serves_pocket)
+        preflight.check_disk(wish.data, needed_bytes)
         self._lock = self._held.enter_context(preflight.lock_data(wish.data))
         redis_url = None
         if needs_engine:
@@ -123,12 +120,11 @@ class Stack:
 
     def model_name(self) -> str:
         """The name of the model that is served, as its users must call it."""
-        key = self._settings.engine_api_key
-        served = probes.models(self._engine_url, key.get_secret_value() if key else None)
+        served = probes.models(self._engine_url, self._settings.engine_key())
         return str(served[0]["id"])
 
     def watch(self) -> None:
-        """Return never while all is well.
+        """Never returns while all is well.
 
         Raises:
             StartFailed: a child has ended.
@@ -174,7 +170,7 @@ class Stack:
     def _checkpoint(self) -> Path:
         if self._wish.model is not None:
             return own_checkpoint(self._wish.model)
-        folder = pocket_folder(self._wish.data)
+        folder = pocket_folder(self._wish.data).resolve()
         if not pocket.is_built(folder):
             with self._say("the default checkpoint, built once"):
                 builder = self._launch("build", build_command(folder), {})

@@ -1,9 +1,11 @@
-"""The data folder of `personadual serve`, and where its own Redis is, for the other commands."""
+"""The data folder of `personadual serve`: where Pocket and its own Redis are in it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from model.pocket import NAME
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -21,8 +23,13 @@ def private_folder(path: Path) -> Path:
     return path
 
 
+def pocket_folder(data: Path) -> Path:
+    """Where the default checkpoint lies in a data folder, built or not."""
+    return data / "models" / NAME
+
+
 def note_redis(data: Path, url: str) -> Path:
-    """Write down the URL of an own Redis in its data folder; for its user's eyes alone."""
+    """Write down the URL of serve's own Redis in its data folder; for its user's eyes alone."""
     path = data / _FILE
     path.touch(mode=0o600)
     path.write_text(url, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Audit log: JSON lines in a file of bounded size, which several workers may share."""
+"""The shadow log: JSON lines in a file of bounded size, which several workers may share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from app.chat import wire
 
 
-class AuditLog:
+class ShadowLog:
     """Appends lines; a file that is full makes room under the name with `.1` behind it.
 
     Both together hold up to twice `max_bytes`, whatever the number of workers. Only the owner may

@@ -26,14 +26,14 @@ from app.chat import wire
 from app.chat.plan import Plan
 from app.chat.stops import before_stop
 from app.metrics import Metrics, ShadowOutcome
-from app.settings import Isolation, Settings
+from app.settings import Settings
 from app.shadow.likeness import MAX_CHARACTERS, Likeness, compare
-from app.shadow.log import AuditLog
+from app.shadow.log import ShadowLog
 from model.card import Card
 from model.decision import Decision, Dial
 from model.engine import Body, Engine
 from model.errors import EngineBroken, PersonaDualError
-from model.mode import Mode
+from model.mode import Isolation, Mode
 from model.persona import PersonaStatus
 from model.reply import parse_reply
 
@@ -42,7 +42,7 @@ logger = logging.getLogger("personadual.shadow")
 LOOK_S = 0.25
 """How often a shadow looks whether it is in the way."""
 MAX_LOGGED_CHARACTERS = 2_000
-"""What the audit log shows of one text."""
+"""What the shadow log shows of one text."""
 # How the answer comes, and what comes beside it: of no use here.
 _NOT_REPEATED = (
     *("stream", "stream_options", "n", "logprobs", "top_logprobs", "prompt_logprobs"),
@@ -74,14 +74,12 @@ class Shadows:
         engine: Engine,
         metrics: Metrics,
         settings: Settings,
-        log: AuditLog | None = None,
-        draw: Callable[[], float] = random.random,
+        log: ShadowLog | None = None,
     ) -> None:
         self._engine = engine
         self._metrics = metrics
         self._settings = settings
         self._log = log
-        self._draw = draw
         self._running: set[asyncio.Task[ShadowOutcome]] = set()
         self._next_look: asyncio.TimerHandle | None = None
         self._is_log_away = False
@@ -89,7 +87,7 @@ class Shadows:
     def offer(self, plan: Plan, decision: Decision, answer: Callable[[], str | None]) -> None:
         """Hear of an answer that has ended; `answer` gives its text. Returns at once."""
         is_applied = plan.persona.status is PersonaStatus.APPLIED and plan.is_counted
-        if not is_applied or self._draw() >= self._settings.shadow_rate:
+        if not is_applied or random.random() >= self._settings.shadow_rate:
             return
         is_one = plan.request.n in (None, 1) and decision.mode is not None
         text = answer() if is_one else None
@@ -151,7 +149,7 @@ class Shadows:
             await asyncio.to_thread(self._write, self._log, entry)
         return outcome
 
-    def _write(self, log: AuditLog, entry: dict[str, Any]) -> None:
+    def _write(self, log: ShadowLog, entry: dict[str, Any]) -> None:
         try:
             log.write(entry)
             self._is_log_away = False
@@ -163,7 +161,7 @@ class Shadows:
 
 
 def make_pair(plan: Plan, decision: Decision, served: str, *, has_texts: bool) -> Pair:
-    """What has to be asked, and what the audit log says of the request."""
+    """What has to be asked, and what the shadow log says of the request."""
     assert decision.mode is not None
     is_sampled = plan.request.temperature != 0
     notes: dict[str, Any] = {

@@ -86,7 +86,7 @@ class _Telling(SpanExporter):
         is_away = result is not SpanExportResult.SUCCESS
         if is_away and not self._is_away:
             logger.warning(
-                "spans are lost: the collector takes none (by HTTP, mostly at port 4318)"
+                "spans are lost: the collector takes none (by HTTP, usually at port 4318)"
             )
         elif self._is_away and not is_away:
             logger.warning("the collector takes spans again")

@@ -12,11 +12,11 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Tracer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.chat.stopwatch import Stopwatch
-from app.http.limits import NOT_ANSWERED, route_of
+from app.chat.course import Course
+from app.http.edge import NOT_ANSWERED, route_of
 from app.logs import request_id, trace_id
 from app.metrics import Route
-from app.personas import Key, PersonaCache
+from app.personas import PersonaCache, PersonaKey
 from app.tracing.spans import W3C, EngineCall, RequestSpan
 from model.engine import Answering, Body, EngineStream, Headers
 from model.persona import Persona
@@ -37,7 +37,7 @@ _current: ContextVar[RequestSpan | None] = ContextVar("request_span", default=No
 class TracedEdge:
     """Gives each request its span, as a part of the caller's trace where it names one.
 
-    Stands around `app.http.limits.Edge`. Pure ASGI, and no span per message: a stream has
+    Stands around `app.http.edge.Edge`. Pure ASGI, and no span per message: a stream has
     thousands.
     """
 
@@ -61,13 +61,13 @@ class TracedEdge:
             # A pipelined request begins in the context of the one before.
             _current.reset(current)
             trace_id.reset(named)
-            watch: Stopwatch = state.get("watch") or Stopwatch()
+            course: Course = state.get("course") or Course()
             facts = {
                 "http.request.method": method,
                 "http.route": place,
                 "personadual.request_id": request_id.get() or "",
             }
-            span.end(watch, state.get("status", NOT_ANSWERED), facts)
+            span.end(course, state.get("status", NOT_ANSWERED), facts)
 
 
 class TracedPersonas:
@@ -76,7 +76,7 @@ class TracedPersonas:
     def __init__(self, personas: PersonaCache) -> None:
         self._personas = personas
 
-    async def get(self, key: Key) -> Persona | None:
+    async def get(self, key: PersonaKey) -> Persona | None:
         span = _current.get()
         if span is None or not span.is_recording:
             return await self._personas.get(key)

@@ -1,6 +1,6 @@
 """The spans of one request: itself, its look-up of a persona, its calls of the engine.
 
-Times and outcomes are read from the request's `Stopwatch` when it is over, so a stream of any
+Times and outcomes are read from the request's `Course` when it is over, so a stream of any
 length makes no more spans than a short one. Attributes are numbers, values of enums, the served
 model's name and the request's id: nothing that a user said, and no id of a user or key.
 """
@@ -16,7 +16,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from app.chat.stopwatch import Stopwatch
+from app.chat.course import Course
 from model.engine import Body
 from model.errors import PersonaDualError
 
@@ -48,16 +48,16 @@ class EngineCall:
             self._span.set_attribute("personadual.dropped", True)
             self.end()
 
-    def write(self, watch: Stopwatch, *, is_last: bool) -> None:
+    def write(self, course: Course, *, is_last: bool) -> None:
         """Put the span on its way, with what became known of the call."""
         self.end()
         facts: dict[str, AttributeValue] = {}
-        for name, at in (("tag", watch.decided_at), ("first_text", watch.text_at)):
+        for name, at in (("tag", course.decided_at), ("first_text", course.text_at)):
             if at is not None and self._begun <= at <= self._ended:
                 facts[f"personadual.{name}_s"] = round(at - self._begun, 6)
-        if is_last and watch.usage:
+        if is_last and course.usage:
             for name, counted in _USAGE:
-                facts[f"gen_ai.usage.{name}_tokens"] = watch.usage.get(counted) or 0
+                facts[f"gen_ai.usage.{name}_tokens"] = course.usage.get(counted) or 0
         self._span.set_attributes(facts)
         if self.error is not None:
             _fail(self._span, self.error)
@@ -109,14 +109,14 @@ class RequestSpan:
         """The headers by which somebody goes on with the trace behind the request itself."""
         return _headers_of(self._context)
 
-    def end(self, watch: Stopwatch, status: int, facts: Mapping[str, AttributeValue]) -> None:
+    def end(self, course: Course, status: int, facts: Mapping[str, AttributeValue]) -> None:
         """The request is over."""
         error = None
         for call in self._calls:
-            call.write(watch, is_last=call is self._calls[-1])
+            call.write(course, is_last=call is self._calls[-1])
             error = call.error
         self._span.set_attributes(
-            {**facts, "http.response.status_code": status, **_facts_of(watch)}
+            {**facts, "http.response.status_code": status, **_facts_of(course)}
         )
         if status >= FIRST_ERROR:
             _fail(self._span, str(status))
@@ -125,9 +125,9 @@ class RequestSpan:
         self._span.end()
 
 
-def _facts_of(watch: Stopwatch) -> dict[str, AttributeValue]:
+def _facts_of(course: Course) -> dict[str, AttributeValue]:
     """What was decided, in words of fixed lists; nothing where no decision was taken."""
-    decision, persona = watch.decision, watch.persona
+    decision, persona = course.decision, course.persona
     if decision is None or persona is None:
         return {}
     facts: dict[str, AttributeValue] = {

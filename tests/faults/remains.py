@@ -14,7 +14,7 @@ import aiohttp
 
 from app.chat.plan import Plan
 from app.chat.stream import StreamReader
-from app.http.limits import _Exchange
+from app.http.edge import _Exchange
 from tests.conftest import Gateway, wait_until
 from tests.fake_engine import FakeEngine
 from tests.http import call, chat

@@ -17,9 +17,9 @@ from typing import Any, TextIO
 from pydantic import TypeAdapter, ValidationError
 
 from model.errors import PersonaDualError
-from model.mode import Mode
+from model.mode import Isolation, Mode
 from model.validation import describe
-from training.evaluation.conditions import Isolation, Shown
+from training.evaluation.conditions import Shown
 from training.evaluation.plan import Key, Plan
 from training.items import DataInvalid, Kind
 

@@ -6,14 +6,15 @@ import asyncio
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from model.console import console, errors, reported
-from training.evaluation.conditions import Isolation, Shown
+from model.mode import Isolation
+from training.evaluation.conditions import Shown
 from training.evaluation.plan import Plan, asks
 from training.evaluation.suite_cli import suite as make_suite
 from training.evaluation.suites import load_suite, suite_hash, suite_path
@@ -40,7 +41,7 @@ MaxTokens = Annotated[
     ),
 ]
 Out = Annotated[
-    Optional[Path],  # noqa: UP045 - typer reads it at run time
+    Path | None,
     typer.Option(
         help="Folder for answers and report; a run that was stopped goes on there.",
         show_default=f"{FOLDER}/MODEL-SUITE",
@@ -59,12 +60,12 @@ def evaluate(
     isolation: Isolations = "shared",
     seeds: Annotated[int, typer.Option(min=1, help="Answers per question.")] = 1,
     temperature: Annotated[
-        Optional[float],  # noqa: UP045 - typer reads it at run time
+        float | None,
         typer.Option(min=0, max=2, help="0 with one seed, else 0.6."),
     ] = None,
     max_tokens: MaxTokens = 128,
     limit: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(min=1, help="At most this many items, taken evenly from the suite."),
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests at once.")] = 16,

@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 
 from model.errors import PersonaDualError
-from model.mode import Mode
+from model.mode import Isolation, Mode
 from training.evaluation.answers import Answer, Asked, read_answers, read_asked
-from training.evaluation.conditions import Isolation, Shown
+from training.evaluation.conditions import Shown
 from training.evaluation.intervals import Bootstrap, Estimate, SignTest, estimate, sign_test
 from training.evaluation.measures import Label, Measure, measures
 from training.evaluation.page import frame

@@ -29,13 +29,6 @@ class Shown(StrEnum):
         return Condition.UNALIGNED if self is Shown.INJECTED else Condition(self.value)
 
 
-class Isolation(StrEnum):
-    """Whether a general answer may have the persona in its context (design 4.3)."""
-
-    SHARED = "shared"
-    STRICT = "strict"
-
-
 def persona_text(item: Item, shown: Shown) -> str | None:
     """The persona to send with a question; None for none."""
     if shown is Shown.NONE:

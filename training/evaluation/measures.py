@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from model.mode import Mode
+from model.mode import Isolation, Mode
 from training.evaluation import choice, swap
 from training.evaluation.answers import Answer
-from training.evaluation.conditions import Isolation, Shown
+from training.evaluation.conditions import Shown
 from training.evaluation.intervals import Share, Term
 from training.evaluation.sheet import Sheet
 from training.items import Kind

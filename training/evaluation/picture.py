@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.evaluation.conditions import Isolation, Shown
+from model.mode import Isolation
+from training.evaluation.conditions import Shown
 from training.evaluation.intervals import Estimate
 from training.evaluation.report import Report
 from training.items import DataInvalid

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from model.mode import Mode
-from training.evaluation.conditions import Isolation, Shown, makes_sense
+from model.mode import Isolation, Mode
+from training.evaluation.conditions import Shown, makes_sense
 from training.items import Item, Kind
 
 Key = tuple[str, Shown, Isolation, Mode | None, int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -40,11 +40,11 @@ def suite(
         ),
     ] = "",
     column: Annotated[
-        Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+        list[str] | None,
         typer.Option(help="OWN=THEIRS: what the source calls a column of the set."),
     ] = None,
     out: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="The suite to write, else NAME.jsonl; a note goes beside it."),
     ] = None,
     personas: Annotated[
@@ -61,7 +61,7 @@ def suite(
         str, typer.Option(envvar="OPENAI_API_KEY", show_envvar=True, help="Key of the teacher.")
     ] = "none",
     limit: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(min=1, help="At most this many items; the paper's number if left out."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides which items and which personas.")] = 42,

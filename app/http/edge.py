@@ -14,7 +14,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.quota import Lease
-from app.chat.stopwatch import Stopwatch
+from app.chat.course import Course
 from app.errors import to_http
 from app.http import request_ids
 from app.http.ending import Ending
@@ -62,7 +62,7 @@ def route_of(path: str) -> Route:
 
 
 class Edge:
-    """Gives every request an id and a stopwatch, bounds its body, counts it."""
+    """Gives every request an id, follows its course, bounds its body, counts it."""
 
     def __init__(
         self,
@@ -85,9 +85,9 @@ class Edge:
         scope = _as_routed(scope)
         is_import = scope["path"] == IMPORT_PATH
         max_bytes = self._max_import_bytes if is_import else self._max_body_bytes
-        watch = Stopwatch()
-        body = _Body(receive, watch, max_bytes, DRAIN_FACTOR * self._max_body_bytes)
-        exchange = _Exchange(scope, body, send, watch, self._metrics, self._ending)
+        course = Course()
+        body = _Body(receive, course, max_bytes, DRAIN_FACTOR * self._max_body_bytes)
+        exchange = _Exchange(scope, body, send, course, self._metrics, self._ending)
         is_watching = exchange.route in WATCHING
         inflight = self._metrics.inflight.track_inprogress()
         with contextlib.nullcontext() if is_watching else inflight:
@@ -110,7 +110,7 @@ class Edge:
             finally:
                 await exchange.end()
                 # A stream that broke off has said 200, and is no success for that.
-                broken = watch.error and to_http(watch.error).status
+                broken = course.error and to_http(course.error).status
                 self._count(exchange.route, broken or exchange.status, scope["method"])
 
     def _count(self, route: Route, status: int, method: str) -> None:
@@ -127,7 +127,7 @@ class _Exchange:
         scope: Scope,
         body: _Body,
         send: Send,
-        watch: Stopwatch,
+        course: Course,
         metrics: Metrics,
         ending: Ending,
     ) -> None:
@@ -137,7 +137,7 @@ class _Exchange:
         self._metrics = metrics
         self._ending = ending
         self._state: dict[str, Any] = scope.setdefault("state", {})
-        self._watch = self._state["watch"] = watch
+        self._course = self._state["course"] = course
         headers = dict(scope["headers"])
         self._id = self._state[request_ids.STATE] = request_ids.id_for(
             headers.get(request_ids.HEADER)
@@ -150,7 +150,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = self._state["status"] = message["status"]
-            own_s = self._watch.own_s
+            own_s = self._course.own_s
             if self.route is Route.CHAT:
                 self._metrics.overhead_seconds.observe(own_s)
             overhead_ms = f"{own_s * 1000:.2f}".encode()
@@ -163,12 +163,12 @@ class _Exchange:
             ]
         elif self.status != NOT_ANSWERED and self._is_last(message):
             # Before the end is out: who has it may come back at once.
-            await self._end_lease(self._watch.tokens or self._watch.streamed)
+            await self._end_lease(self._course.tokens or self._course.streamed)
         await self._send(message)
 
     def _is_last(self, message: Message) -> bool:
-        """Whether nothing comes behind it that its reader waits for."""
-        return self._watch.is_over or not message.get("more_body")
+        """Whether nothing comes after it that its reader waits for."""
+        return self._course.is_over or not message.get("more_body")
 
     async def refuse(self, error: PersonaDualError) -> None:
         await to_http(error).to_response()(self._scope, self._body.receive, self.send)
@@ -177,7 +177,7 @@ class _Exchange:
         """Give back what the request still holds."""
         # The lease is still there where the caller left: for what it was sent, and a guess at
         # its prompt.
-        await self._end_lease(self._watch.streamed + self._body.seen_bytes // BYTES_PER_TOKEN)
+        await self._end_lease(self._course.streamed + self._body.seen_bytes // BYTES_PER_TOKEN)
 
     async def _end_lease(self, tokens: int) -> None:
         lease: Lease | None = self._state.pop("lease", None)
@@ -188,11 +188,9 @@ class _Exchange:
 class _Body:
     """Bounds a body that does not say its length before it comes, and times the wait for it."""
 
-    def __init__(
-        self, receive: Receive, watch: Stopwatch, max_bytes: int, drain_bytes: int
-    ) -> None:
+    def __init__(self, receive: Receive, course: Course, max_bytes: int, drain_bytes: int) -> None:
         self._receive = receive
-        self._watch = watch
+        self._course = course
         self._max_bytes = max_bytes
         self._drain_bytes = drain_bytes
         self.seen_bytes = 0
@@ -214,7 +212,7 @@ class _Body:
             await self._next()
 
     async def _next(self) -> Message:
-        with self._watch.caller():
+        with self._course.caller():
             message = await self._receive()
         self.seen_bytes += len(message.get("body", b""))
         self._is_over = not message.get("more_body", False)

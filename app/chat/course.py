@@ -1,4 +1,4 @@
-"""What is known of one request's course: its times, and what came of it. Knows no HTTP."""
+"""The course of one request: its times, and what came of it. Knows no HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from model.persona import PersonaStatus
 
 
 @dataclass(slots=True)
-class Stopwatch:
+class Course:
     """Tells our own time from the engine's and from the caller's, who sends its request, and what
     the engine did: its tokens as it counted them, and the events of a stream so far.
 
