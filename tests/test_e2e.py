@@ -98,7 +98,7 @@ def test_strict_general_equals_a_user_without_persona(live: Gateway, stream: boo
 
 
 def test_strict_is_never_slower_by_more_than_its_second_pass(live: Gateway) -> None:
-    """What strict costs to the first token; `benchmarks/strict.py` prints it in full."""
+    """What strict costs to the first token; `benchmarks.engine` prints it in full."""
     put_persona(live.url, "zelda", PERSONA)
 
     def first_text_s(isolation: str) -> float:
