@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.served import cell, evaluate, personadual, serving
-from tests.real_engine import RealEngine
+from testbed.real_engine import RealEngine
 
 
 @dataclass(frozen=True)

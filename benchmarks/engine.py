@@ -25,7 +25,7 @@ from benchmarks.servers import own_redis, serve
 from model.decision import Dial
 from model.mode import Tags
 from model.vllm import VllmEngine
-from tests.real_engine import RealEngine, built_pocket
+from testbed.real_engine import RealEngine, built_pocket
 
 CLIENTS, TOKENS = 16, 96
 PERSONA = "Ada is vegan, cooks for two and lives in Lisbon. " * 4

@@ -16,7 +16,7 @@ from benchmarks.servers import Server, own_folder, own_redis, running, serve
 from model.errors import StartFailed
 from model.mode import Tags
 from model.vllm import VllmEngine
-from tests.scripted_reply import TAG_IDS
+from testbed.scripted_reply import TAG_IDS
 
 ROOT = Path(__file__).parents[1]
 SHORT = {

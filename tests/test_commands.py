@@ -26,10 +26,10 @@ from app.serve.engine import pocket_folder
 from app.serve.preflight import free_port
 from model.card import save_card
 from model.pocket.build import pocket_card
+from testbed.fake_engine import FakeEngine, Script, sent
+from testbed.http import chat, put_persona
 from tests.api_keys import COMMAND, new_key
 from tests.conftest import Gateway, RedisServer, wait_until
-from tests.fake_engine import FakeEngine, Script, sent
-from tests.http import chat, put_persona
 
 Run = Callable[..., Result]
 

@@ -29,9 +29,9 @@ from app.serve.preflight import free_port
 from app.settings import Auth, Settings
 from docker.grafana.boards import boards
 from docker.grafana.render import FOLDER, to_json
+from testbed.fake_engine import FakeEngine
+from testbed.http import call, chat, put_persona
 from tests.conftest import Gateway, RedisServer, wait_until
-from tests.fake_engine import FakeEngine
-from tests.http import call, chat, put_persona
 
 ROOT = Path(__file__).parents[1]
 SCRAPES = 10

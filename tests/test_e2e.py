@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from openai import BadRequestError, OpenAI
 
+from testbed.http import call, chat, put_persona
+from testbed.real_engine import RealEngine
 from tests.conftest import Gateway, Starter, wait_until
-from tests.http import call, chat, put_persona
-from tests.real_engine import RealEngine
 
 pytestmark = pytest.mark.engine
 

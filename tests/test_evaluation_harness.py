@@ -13,8 +13,8 @@ import pytest
 
 from model.card import Card, save_card
 from model.prompt import PAPER_FORM
+from testbed.fake_engine import Script
 from tests.conftest import Gateway
-from tests.fake_engine import Script
 from tests.simulated_endpoint import facts, wishes, write_lines
 from training.evaluation import harness
 from training.evaluation.conditions import Shown

@@ -18,10 +18,10 @@ from app.settings import Isolation
 from model.decision import Dial, Source
 from model.errors import OverrideRefused, PolicyInvalid
 from model.mode import Mode
+from testbed.fake_engine import FakeEngine, Script, sent
+from testbed.http import bearer, call, chat
 from tests.api_keys import new_key
 from tests.conftest import RedisServer, Starter
-from tests.fake_engine import FakeEngine, Script, sent
-from tests.http import bearer, call, chat
 
 SETTINGS = Rule("auto", None, Isolation.SHARED, True, "general")
 GENERAL, PERSONAL = Dial(forced=Mode.GENERAL), Dial(forced=Mode.PERSONALIZED)

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from model.decision import Dial
 from model.errors import InvalidRequest
-from tests.scripted_reply import IDS, ScriptedReply
+from testbed.scripted_reply import IDS, ScriptedReply
 
 MODEL = "pocket"
 MAX_LOGPROBS = 20
