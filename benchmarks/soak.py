@@ -1,4 +1,4 @@
-"""The soak: mixed traffic for a long while, and everything has to be right in the end.
+"""The soak: mixed traffic for a long while, and everything has to be right at the end.
 
     python -m benchmarks.soak [--minutes 20] [--callers 24]
 
