@@ -9,13 +9,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from benchmarks.engine import measure_gate, measure_strict
 from benchmarks.servers import Server, own_folder, own_redis, running, serve
 from model.errors import StartFailed
 from model.mode import Tags
 from model.vllm import VllmEngine
+from testbed.fake_engine import FakeEngine, Script
 from testbed.scripted_reply import TAG_IDS
 
 ROOT = Path(__file__).parents[1]
@@ -39,8 +43,8 @@ PAGES += [*ROOT.glob("docs/*.md"), *ROOT.glob("model/**/*.md"), *ROOT.glob("benc
 
 def printed(name: str, *options: str) -> str:
     command = [sys.executable, "-m", f"benchmarks.{name}", *options]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}  # torch's wait for each other on busy cores
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}  # more of torch only wait, on busy cores
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -57,6 +61,18 @@ def test_it_prints_what_a_step_costs(tiny: Path) -> None:
     """Of a model of two layers."""
     table = printed("dual_grpo", *TINY.split(), str(tiny))
     for row in ("s per step", "DualGRPO, paper", "DualGRPO, behaviour"):
+        assert row in table
+
+
+async def test_the_tables_of_the_real_engine(
+    fake: FakeEngine, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over the fake one, which cannot say what they would hold."""
+    asked: Any = SimpleNamespace(url=fake.url, checkpoint=tmp_path)
+    await measure_gate(asked, asked, rounds=1)
+    await measure_strict(asked, rounds=1)
+    table = capsys.readouterr().out
+    for row in ("no plug-in", "gated, with the probability", "personalized, strict"):
         assert row in table
 
 
