@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.served import cell, evaluate, personadual, serving
-from tests.real_engine import RealEngine
+from testbed.real_engine import RealEngine
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ Run = Callable[..., None]
 
 
 def once(folder: Path, stage: str, work: Callable[[], None]) -> None:
-    """Do a stage of an arm unless it has ended; the mark is set behind it, not by its output."""
+    """Do a stage of an arm unless it has ended; the mark is set after it, not by its output."""
     mark = folder / f"{stage}.ended"
     if not mark.exists():
         work()

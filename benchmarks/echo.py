@@ -3,7 +3,7 @@
     python -m benchmarks.echo PORT
 
 The last message is JSON and says how to behave: `lean` is the mode that the model would take,
-`delay_s` what each token takes. It is the tests' fake of vLLM, in a process of its own.
+`delay_s` what each token takes. It is the testbed's fake of vLLM, in a process of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from tests.fake_engine import FakeEngine, Script
+from testbed.fake_engine import FakeEngine, Script
 
 OPENING = "So.\n\n<answer>"
 LOGPROBS = {"general": (-0.25, -3.0), "personalized": (-3.0, -0.25)}

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -24,11 +21,11 @@ from typing import Any
 import aiohttp
 import orjson
 
-from app.serve.preflight import free_port, redis_binary
+from benchmarks.servers import own_redis, serve
 from model.decision import Dial
 from model.mode import Tags
 from model.vllm import VllmEngine
-from tests.real_engine import RealEngine, built_pocket
+from testbed.real_engine import RealEngine, built_pocket
 
 CLIENTS, TOKENS = 16, 96
 PERSONA = "Ada is vegan, cooks for two and lives in Lisbon. " * 4
@@ -91,21 +88,21 @@ async def first_text_ms(session: aiohttp.ClientSession, url: str, extension: Any
 
 
 async def measure_strict(engine: RealEngine, rounds: int) -> None:
-    socket = f"{tempfile.mkdtemp()}/redis.sock"
-    options = ["--port", "0", "--unixsocket", socket, "--save", ""]
-    redis = subprocess.Popen([redis_binary(), *options], stdout=subprocess.DEVNULL)
-    port = free_port()
-    env = {
-        "PERSONADUAL_ENGINE_URL": engine.url,
-        "PERSONADUAL_REDIS_URL": f"unix://{socket}",
-        "PERSONADUAL_CHECKPOINT": str(engine.checkpoint),
-    }
-    command = f"-m uvicorn app.main:gateway --factory --port {port} --log-level error".split()
-    gateway = subprocess.Popen([sys.executable, *command], env={**os.environ, **env})
-    url = f"http://127.0.0.1:{port}"
-    try:
+    with (
+        own_redis() as redis_url,
+        serve(
+            "app.main:gateway",
+            {
+                "PERSONADUAL_ENGINE_URL": engine.url,
+                "PERSONADUAL_REDIS_URL": redis_url,
+                "PERSONADUAL_CHECKPOINT": str(engine.checkpoint),
+            },
+            options="--log-level error",
+        ) as gateway,
+    ):
+        url = gateway.url
+        await gateway.wait_up("/health/ready")
         async with aiohttp.ClientSession() as session:
-            await until_ready(session, url)
             await session.put(f"{url}/v1/personas/ada", json={"text": PERSONA})
             kinds: dict[str, Any] = {
                 f"{mode}, {isolation}": {
@@ -118,10 +115,6 @@ async def measure_strict(engine: RealEngine, rounds: int) -> None:
             await show_first_text(
                 lambda kind: first_text_ms(session, url, kinds[kind]), kinds, rounds
             )
-    finally:
-        for process in (gateway, redis):
-            process.terminate()
-            process.wait()
 
 
 async def show_first_text(
@@ -136,18 +129,6 @@ async def show_first_text(
     print(f"\nFirst text through the gateway, one client, medians of {4 * rounds}")
     for kind, values in times.items():
         print(f"  {kind:30}{statistics.median(values):9.0f} ms")
-
-
-async def until_ready(session: aiohttp.ClientSession, url: str) -> None:
-    for _ in range(100):
-        try:
-            async with session.get(f"{url}/health/ready") as response:
-                if response.status == 200:
-                    return
-        except aiohttp.ClientError:
-            pass
-        await asyncio.sleep(0.2)
-    raise SystemExit("the gateway did not come up")
 
 
 def main(rounds: int) -> None:

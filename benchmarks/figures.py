@@ -99,14 +99,14 @@ def wanted(report: dict[str, Any], base: dict[str, Any]) -> str:
 
 
 def write_block(page: Path, new: str) -> None:
-    """Put a block in the place of the one that stands in the page; its marks are its ends."""
+    """Put a block in place of the one that is in the page; its marks are its ends."""
     text = page.read_text(encoding="utf-8")
     opening, *_, closing = new.splitlines()
     before, begin, rest = text.partition(opening)
-    _old, end, behind = rest.partition(closing)
+    _old, end, after = rest.partition(closing)
     if not begin or not end:
         raise SystemExit(f"{page} has no place for the figures: {opening} and {closing}")
-    page.write_text(f"{before}{new}{behind}", encoding="utf-8")
+    page.write_text(f"{before}{new}{after}", encoding="utf-8")
 
 
 def main() -> None:

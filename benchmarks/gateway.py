@@ -1,6 +1,6 @@
 """What the gateway costs: against the engine asked directly, and against a bare pass-through.
 
-    python benchmarks/gateway.py [--seconds 5]
+    python -m benchmarks.gateway [--seconds 14]
 
 Three servers, a process each, all on loopback and in the same run: an engine that answers at
 once, a bare FastAPI + aiohttp pass-through to it, and the gateway with everything on (a persona
@@ -12,22 +12,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import aiohttp
 import orjson
 
-from app.serve.gateway import HTTP
-from app.serve.preflight import free_port, redis_binary
+from benchmarks.servers import Server, own_redis, serve
 
-HERE = Path(__file__).parent
+ENGINE, GATEWAY = "benchmarks.instant:create", "app.main:gateway"
 CHAT = "/v1/chat/completions"
 ASK = {
     "model": "pocket",
@@ -39,31 +33,6 @@ ASK = {
 }
 ROUNDS = 7
 Load = Callable[[aiohttp.ClientSession, str], Awaitable[None]]
-
-
-class Server:
-    """A server in a process of its own; `tree` is the checkout that it runs."""
-
-    def __init__(self, application: str, env: dict[str, str], tree: Path = HERE.parent) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        options = f"--port {port} --loop uvloop --http {HTTP} --no-access-log".split()
-        command = [sys.executable, "-m", "uvicorn", application, "--factory", *options]
-        self.process = subprocess.Popen(
-            [*command, "--log-level", "warning"],
-            cwd=tree,  # uvicorn looks there before anywhere else
-            env={**os.environ, **env, "PYTHONPATH": f"{HERE}:{tree}"},
-        )
-
-    def cpu_s(self) -> float:
-        """Processor time so far, of all threads."""
-        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
-
-    def resident_mb(self) -> float:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-        return int(line.split()[1]) / 1024
 
 
 async def unary(session: aiohttp.ClientSession, url: str) -> None:
@@ -125,43 +94,35 @@ async def medians(
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
-async def wait_up(url: str, path: str) -> None:
-    async with aiohttp.ClientSession() as session:
-        for _ in range(200):
-            try:
-                async with session.get(url + path) as response:
-                    if response.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.1)
-    raise SystemExit(f"{url}{path} did not come up")
+async def warm(session: aiohttp.ClientSession, url: str, count: int) -> None:
+    for _ in range(count):
+        await unary(session, url)
+        await stream(session, url)
+
+
+async def prepare(session: aiohttp.ClientSession, gateway: Server, count: int) -> None:
+    """Wait for a gateway, and give it a persona and so many requests of each kind."""
+    await gateway.wait_up("/health/ready")
+    persona = {"text": "Ada is vegan and cooks for two. " * 10}
+    await session.put(f"{gateway.url}/v1/personas/ada", json=persona)
+    await warm(session, gateway.url, count)
 
 
 async def measure(seconds: float) -> None:
-    folder = tempfile.mkdtemp()
-    socket = f"{folder}/redis.sock"
-    redis = subprocess.Popen(
-        [redis_binary(), "--port", "0", "--unixsocket", socket, "--save", ""],
-        stdout=subprocess.DEVNULL,
-    )
-    engine = Server("instant:create", {})
-    bare = Server("passthrough:create", {"UPSTREAM": engine.url})
-    gateway = Server(
-        "app.main:gateway",
-        {"PERSONADUAL_ENGINE_URL": engine.url, "PERSONADUAL_REDIS_URL": f"unix://{socket}"},
-    )
-    try:
-        await wait_up(engine.url, "/health")
-        await wait_up(bare.url, "/health")
-        await wait_up(gateway.url, "/health/ready")
+    with (
+        own_redis() as redis_url,
+        serve(ENGINE) as engine,
+        serve("benchmarks.passthrough:create", {"UPSTREAM": engine.url}) as bare,
+        serve(
+            GATEWAY, {"PERSONADUAL_ENGINE_URL": engine.url, "PERSONADUAL_REDIS_URL": redis_url}
+        ) as gateway,
+    ):
+        await engine.wait_up("/health")
+        await bare.wait_up("/health")
         async with aiohttp.ClientSession() as session:
-            persona = {"text": "Ada is vegan and cooks for two. " * 10}
-            await session.put(f"{gateway.url}/v1/personas/ada", json=persona)
-            for server in (engine, bare, gateway):
-                for _ in range(50):
-                    await unary(session, server.url)
-                    await stream(session, server.url)
+            await prepare(session, gateway, 50)
+            for server in (engine, bare):
+                await warm(session, server.url, 50)
         urls = {"direct": engine.url, "pass-through": bare.url, "gateway": gateway.url}
         show(
             await median_first_byte_ms(urls, 300),
@@ -169,10 +130,6 @@ async def measure(seconds: float) -> None:
             await medians(stream, urls, 16, seconds),
             gateway.resident_mb(),
         )
-    finally:
-        for process in (gateway.process, bare.process, engine.process, redis):
-            process.terminate()
-            process.wait()
 
 
 def show(

@@ -1,4 +1,4 @@
-"""An engine that answers at once: 100 tokens behind a tag, as vLLM writes them, made beforehand.
+"""An engine that answers at once: 100 tokens after a tag, as vLLM writes them, made beforehand.
 
 Log-probabilities come with them when they are asked for, which the gateway does and the bare
 pass-through does not: what the decision costs is on our side of the comparison.
@@ -12,8 +12,13 @@ import orjson
 
 OPENING = ["[", "General", "_", "mode", "]", "\n"]
 TOKENS = [*OPENING, *(" word" for _ in range(100))]
-IDS = {"[General_mode]\n": [75, 12522, 79, 9368, 77, 198]}
-IDS["[Personalized_mode]\n"] = [75, 26341, 1005, 79, 9368, 77, 198]
+BREAK = 198
+TAGS = {
+    "[General_mode]\n": [75, 12522, 79, 9368, 77, BREAK],
+    "[Personalized_mode]\n": [75, 26341, 1005, 79, 9368, 77, BREAK],
+}
+IDS = {"\n": [BREAK], **TAGS, **{f"\n{tag}": [BREAK, *ids] for tag, ids in TAGS.items()}}
+"""All that the gateway has tokenized when it starts: its anchor, and each tag with and without."""
 ENVELOPE = {"id": "chatcmpl-1", "created": 1, "model": "pocket"}
 JSON, SSE = b"application/json", b"text/event-stream"
 USAGE = {"prompt_tokens": 200, "completion_tokens": len(TOKENS), "total_tokens": 306}

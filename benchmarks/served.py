@@ -30,7 +30,7 @@ def serving(checkpoint: Path, data: Path) -> Iterator[str]:
     try:
         assert process.stdout is not None
         if not any(url in line for line in process.stdout):
-            raise SystemExit("the service did not start; its last words stand above")
+            raise SystemExit("the service did not start; its last words are above")
         yield url
     finally:
         process.terminate()

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import random
 import statistics
-import subprocess
-import tempfile
 import time
 
 import aiohttp
 
-from app.serve.preflight import redis_binary
-from benchmarks.gateway import Load, Server, medians, stream, unary, wait_up
+from benchmarks.gateway import ENGINE, GATEWAY, Load, medians, prepare, stream, unary
+from benchmarks.servers import own_redis, serve
 
 RATES = {"none": "0", "5 %": "0.05", "all": "1"}
 PAUSE_S = 0.01
@@ -67,31 +66,20 @@ async def outcomes(session: aiohttp.ClientSession, url: str) -> str:
 
 
 async def measure(seconds: float) -> None:
-    socket = f"{tempfile.mkdtemp()}/redis.sock"
-    redis = subprocess.Popen(
-        [redis_binary(), "--port", "0", "--unixsocket", socket, "--save", ""],
-        stdout=subprocess.DEVNULL,
-    )
-    engine = Server("instant:create", {})
-    own = {
-        "PERSONADUAL_ENGINE_URL": engine.url,
-        "PERSONADUAL_REDIS_URL": f"unix://{socket}",
-        "PERSONADUAL_REDIS_TIMEOUT_MS": "2000",
-    }
-    gateways = {
-        name: Server("app.main:gateway", {**own, "PERSONADUAL_SHADOW_RATE": rate})
-        for name, rate in RATES.items()
-    }
-    urls = {name: gateway.url for name, gateway in gateways.items()}
-    try:
+    with own_redis() as redis_url, serve(ENGINE) as engine, contextlib.ExitStack() as end:
+        own = {
+            "PERSONADUAL_ENGINE_URL": engine.url,
+            "PERSONADUAL_REDIS_URL": redis_url,
+            "PERSONADUAL_REDIS_TIMEOUT_MS": "2000",
+        }
+        gateways = {
+            name: end.enter_context(serve(GATEWAY, {**own, "PERSONADUAL_SHADOW_RATE": rate}))
+            for name, rate in RATES.items()
+        }
+        urls = {name: gateway.url for name, gateway in gateways.items()}
         async with aiohttp.ClientSession() as session:
-            for url in urls.values():
-                await wait_up(url, "/health/ready")
-                persona = {"text": "Ada is vegan and cooks for two. " * 10}
-                await session.put(f"{url}/v1/personas/ada", json=persona)
-                for _ in range(50):
-                    await unary(session, url)
-                    await stream(session, url)
+            for gateway in gateways.values():
+                await prepare(session, gateway, 50)
             print(f"{'shadows of':44}" + "".join(f"{name:>12}" for name in RATES))
             for name, load in (("whole answer", unary), ("stream", stream)):
                 times = await paced(load, urls, int(seconds / 0.02))
@@ -102,10 +90,6 @@ async def measure(seconds: float) -> None:
             row("resident", {rate: gateways[rate].resident_mb() for rate in RATES}, "MB")
             for name, url in urls.items():
                 print(f"{name}: {await outcomes(session, url)}")
-    finally:
-        for process in (*(gateway.process for gateway in gateways.values()), engine.process, redis):
-            process.terminate()
-            process.wait()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The soak: mixed traffic for a long while, and everything has to be right in the end.
+"""The soak: mixed traffic for a long while, and everything has to be right at the end.
 
     python -m benchmarks.soak [--minutes 20] [--callers 24]
 
@@ -15,12 +15,10 @@ import argparse
 import asyncio
 import contextlib
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
@@ -28,9 +26,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.access.keys import Role, make_key
 from app.access.quota import UNLIMITED, Limits
 from app.redis.store import RedisStore
-from app.serve.child import Child
 from app.serve.gateway import Listen, gateway_command
-from app.serve.preflight import free_port, redis_binary
+from app.serve.preflight import free_port
+from benchmarks.servers import Server, own_folder, own_redis, running
 from benchmarks.soak_ledger import Ledger, Sample, sample
 from benchmarks.soak_traffic import Caller, Site
 
@@ -55,7 +53,7 @@ COUNTED = (
 
 @dataclass(frozen=True)
 class Report:
-    """What came of it. `memory` are pairs: seconds since the begin, resident megabytes."""
+    """What came of it. `memory` are pairs: seconds since the start, resident megabytes."""
 
     seconds: float
     ledger: Ledger
@@ -138,7 +136,7 @@ async def soak(seconds: float, callers: int) -> Report:
 
         async def weigh() -> None:
             while True:
-                memory.append((time.perf_counter() - begun, resident_mb(gateway)))
+                memory.append((time.perf_counter() - begun, gateway.resident_mb()))
                 await asyncio.sleep(SAMPLE_S)
 
         weighing = asyncio.create_task(weigh())
@@ -166,51 +164,31 @@ async def _settled(session: aiohttp.ClientSession, url: str) -> dict[Sample, flo
 
 
 @contextlib.asynccontextmanager
-async def _served() -> AsyncIterator[tuple[Site, Child]]:
-    folder = Path(tempfile.mkdtemp(prefix="personadual-soak-"))
-    redis_url = f"unix://{folder}/redis.sock"
+async def _served() -> AsyncIterator[tuple[Site, Server]]:
     engine_port, port = free_port(), free_port()
     engine_url, url = f"http://127.0.0.1:{engine_port}", f"http://127.0.0.1:{port}"
-    redis = [redis_binary(), "--port", "0", "--unixsocket", f"{folder}/redis.sock", "--save", ""]
-    command, env = gateway_command(Listen("127.0.0.1", port, workers=1), folder)
-    settings = {
-        **env,
-        "PERSONADUAL_ENGINE_URL": engine_url,
-        "PERSONADUAL_REDIS_URL": redis_url,
-        # What is measured is the gateway and not the moments at which this machine is busy.
-        "PERSONADUAL_REDIS_TIMEOUT_MS": "5000",
-        "PERSONADUAL_NOTICE_S": "0",
-    }
     echo = [sys.executable, "-m", "benchmarks.echo", str(engine_port)]
-    gateway = Child("gateway", command, settings, folder / "gateway.log")
-    children = [
-        Child("redis", redis, {}, folder / "redis.log"),
-        Child("engine", echo, {}, folder / "engine.log"),
-        gateway,
-    ]
-    try:
-        for child in children:
-            child.start()
-        async with aiohttp.ClientSession() as session:
-            await _wait_ready(session, url, children)
-        keys = {tenant: await _new_key(redis_url, tenant) for tenant in TENANTS}
-        limits = Limits(requests_per_minute=LIMITED_PER_MINUTE)
-        limited = await _new_key(redis_url, TENANTS[0], limits)
-        yield Site(url, keys, limited), gateway
-    finally:
-        for child in reversed(children):
-            child.stop()
-
-
-async def _wait_ready(session: aiohttp.ClientSession, url: str, children: Sequence[Child]) -> None:
-    while True:
-        for child in children:
-            child.check()
-        with contextlib.suppress(aiohttp.ClientError):
-            async with session.get(f"{url}/health/ready") as response:
-                if response.status == 200:
-                    return
-        await asyncio.sleep(0.2)
+    with own_redis() as redis_url, own_folder() as folder, own_folder() as logs:
+        command, env = gateway_command(Listen("127.0.0.1", port, workers=1), folder)
+        settings = {
+            **env,
+            "PERSONADUAL_ENGINE_URL": engine_url,
+            "PERSONADUAL_REDIS_URL": redis_url,
+            # What is measured is the gateway and not the moments at which this machine is busy.
+            "PERSONADUAL_REDIS_TIMEOUT_MS": "5000",
+            "PERSONADUAL_NOTICE_S": "0",
+        }
+        with (
+            running("engine", echo, logs) as engine,
+            running("gateway", command, logs, settings) as child,
+        ):
+            gateway = Server(url, child)
+            await Server(engine_url, engine).wait_up("/health")
+            await gateway.wait_up("/health/ready")
+            keys = {tenant: await _new_key(redis_url, tenant) for tenant in TENANTS}
+            limits = Limits(requests_per_minute=LIMITED_PER_MINUTE)
+            limited = await _new_key(redis_url, TENANTS[0], limits)
+            yield Site(url, keys, limited), gateway
 
 
 async def _new_key(redis_url: str, tenant: str, limits: Limits = UNLIMITED) -> str:
@@ -221,11 +199,6 @@ async def _new_key(redis_url: str, tenant: str, limits: Limits = UNLIMITED) -> s
     return text
 
 
-def resident_mb(child: Child) -> float:
-    lines = Path(f"/proc/{child.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
-
-
 def show(report: Report) -> None:
     ledger = report.ledger
     print(f"{report.requests:,} requests in {report.seconds:.0f} s:", end=" ")
@@ -234,7 +207,7 @@ def show(report: Report) -> None:
         print(f"  {name:14}{count:>10,}")
     first, last = report.memory[0][1], report.memory[-1][1]
     print(f"wrong replies {ledger.wrong_count}, tags that show {ledger.leaks}")
-    print(f"resident memory {first:.1f} MB at the begin, {last:.1f} at the end;", end=" ")
+    print(f"resident memory {first:.1f} MB at the start, {last:.1f} at the end;", end=" ")
     print(f"{report.slope_mb:+.2f} MB in 10 minutes after the warm-up")
     for fault in report.faults():
         print(f"FAULT {fault}")

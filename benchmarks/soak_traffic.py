@@ -36,7 +36,7 @@ class Site:
 
 
 class Caller:
-    """One caller, who asks one thing after the other. Its users are its own in its tenant; in
+    """One caller, who asks for one thing after another. Its users are its own in its tenant; in
     other tenants the same ids are other users."""
 
     def __init__(self, number: int, site: Site, session: aiohttp.ClientSession, ledger: Ledger):

@@ -12,25 +12,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import random
 import statistics
-import subprocess
-import tempfile
 from pathlib import Path
 
 import aiohttp
 
-from app.serve.preflight import redis_binary
-from benchmarks.gateway import Load, Server, stream, unary, wait_up
+from benchmarks.gateway import ENGINE, GATEWAY, Load, prepare, stream, unary
+from benchmarks.servers import Server, own_redis, serve
 from benchmarks.shadow import paced
 
 CLIENTS = 8
-REQUESTS = 300
 
 
-async def cpu_us(load: Load, gateway: Server) -> float:
+async def cpu_us(load: Load, gateway: Server, requests: int) -> float:
     """Processor microseconds that a request takes."""
-    left = iter(range(REQUESTS))
+    left = iter(range(requests))
     async with aiohttp.ClientSession() as session:
 
         async def client() -> None:
@@ -39,18 +37,18 @@ async def cpu_us(load: Load, gateway: Server) -> float:
 
         begun = gateway.cpu_s()
         await asyncio.gather(*(client() for _ in range(CLIENTS)))
-        return (gateway.cpu_s() - begun) / REQUESTS * 1e6
+        return (gateway.cpu_s() - begun) / requests * 1e6
 
 
-async def compare(load: Load, gateways: dict[str, Server], rounds: int) -> None:
+async def compare(load: Load, gateways: dict[str, Server], rounds: int, requests: int) -> None:
     costs: dict[str, list[float]] = {name: [] for name in gateways}
     order = list(gateways)
     for _ in range(rounds):
         random.shuffle(order)
         for name in order:
-            costs[name].append(await cpu_us(load, gateways[name]))
+            costs[name].append(await cpu_us(load, gateways[name], requests))
     first = costs[next(iter(gateways))]
-    times = await paced(load, {name: server.url for name, server in gateways.items()}, 300)
+    times = await paced(load, {name: server.url for name, server in gateways.items()}, requests)
     for name, values in costs.items():
         ratios = [b / a for a, b in zip(first, values, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
@@ -61,50 +59,38 @@ async def compare(load: Load, gateways: dict[str, Server], rounds: int) -> None:
         )
 
 
-async def measure(rounds: int, before: Path | None) -> None:
-    socket = f"{tempfile.mkdtemp()}/redis.sock"
-    redis = subprocess.Popen(
-        [redis_binary(), "--port", "0", "--unixsocket", socket, "--save", ""],
-        stdout=subprocess.DEVNULL,
-    )
-    engine, collector = Server("instant:create", {}), Server("instant:create", {})
-    own = {
-        "PERSONADUAL_ENGINE_URL": engine.url,
-        "PERSONADUAL_REDIS_URL": f"unix://{socket}",
-        "PERSONADUAL_REDIS_TIMEOUT_MS": "2000",
-    }
-    on = {**own, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
-    tenth = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.1"}
-    gateways = {"before": Server("app.main:gateway", own, before)} if before else {}
-    gateways |= {
-        "off": Server("app.main:gateway", own),
-        "on, 10 %": Server("app.main:gateway", {**on, **tenth}),
-        "on": Server("app.main:gateway", on),
-    }
-    try:
+async def measure(rounds: int, requests: int, before: Path | None) -> None:
+    with (
+        own_redis() as redis_url,
+        serve(ENGINE) as engine,
+        serve(ENGINE) as collector,
+        contextlib.ExitStack() as end,
+    ):
+        own = {
+            "PERSONADUAL_ENGINE_URL": engine.url,
+            "PERSONADUAL_REDIS_URL": redis_url,
+            "PERSONADUAL_REDIS_TIMEOUT_MS": "2000",
+        }
+        on = {**own, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        sampler = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}
+        tenth = {**on, **sampler, "OTEL_TRACES_SAMPLER_ARG": "0.1"}
+        gateways = {"before": end.enter_context(serve(GATEWAY, own, tree=before))} if before else {}
+        for name, env in {"off": own, "on, 10 %": tenth, "on": on}.items():
+            gateways[name] = end.enter_context(serve(GATEWAY, env))
         async with aiohttp.ClientSession() as session:
             for gateway in gateways.values():
-                await wait_up(gateway.url, "/health/ready")
-                persona = {"text": "Ada is vegan and cooks for two. " * 10}
-                await session.put(f"{gateway.url}/v1/personas/ada", json=persona)
-                for _ in range(100):
-                    await unary(session, gateway.url)
-                    await stream(session, gateway.url)
+                await prepare(session, gateway, 100)
         for name, load in (("whole answer", unary), ("stream of 100 tokens", stream)):
             print(name)
-            await compare(load, gateways, rounds)
+            await compare(load, gateways, rounds, requests)
         for name, gateway in gateways.items():
             print(f"{name}: {gateway.resident_mb():.0f} MB resident")
-    finally:
-        processes = [server.process for server in (*gateways.values(), engine, collector)]
-        for process in (*processes, redis):
-            process.terminate()
-            process.wait()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--requests", type=int, default=300, help="in a round, and of one client")
     parser.add_argument("--before", type=Path, help="a checkout to compare with")
     options = parser.parse_args()
-    asyncio.run(measure(options.rounds, options.before))
+    asyncio.run(measure(options.rounds, options.requests, options.before))

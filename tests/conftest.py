@@ -29,9 +29,9 @@ from app.settings import Settings
 from app.store import Store
 from model.card import Card, save_card
 from model.engine import Engine
-from tests import fake_engine
-from tests.fake_engine import FakeEngine, Script
-from tests.real_engine import RealEngine, built_pocket
+from testbed import fake_engine
+from testbed.fake_engine import FakeEngine, Script
+from testbed.real_engine import RealEngine, built_pocket
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

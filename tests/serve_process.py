@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.serve.preflight import free_port
-from tests.fake_engine import FakeEngine
+from testbed.fake_engine import FakeEngine
 
 COMMAND = [sys.executable, "-m", "app", "serve"]
 

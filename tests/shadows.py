@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import chat, put_persona
 from tests.conftest import Gateway, Starter
-from tests.fake_engine import FakeEngine, Script
-from tests.http import chat, put_persona
 from tests.test_metrics import scrape, value
 
 PERSONA = "Ada loves purple okapis"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from testbed.fake_engine import Script, sent
+from testbed.http import Answer, call
 from tests.conformance.conftest import shared_gateway as shared_gateway
 from tests.conftest import Gateway
-from tests.fake_engine import Script, sent
-from tests.http import Answer, call
 
 CHAT = "/v1/chat/completions"
 PLAIN = {"messages": [{"role": "user", "content": "x"}]}

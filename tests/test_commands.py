@@ -30,10 +30,10 @@ from app.serve.preflight import free_port
 from app.serve.whereabouts import pocket_folder
 from model.card import save_card
 from model.pocket.build import pocket_card
+from testbed.fake_engine import FakeEngine, Script, sent
+from testbed.http import call, chat, put_persona
 from tests.api_keys import COMMAND, new_key
 from tests.conftest import Gateway, RedisServer, wait_until
-from tests.fake_engine import FakeEngine, Script, sent
-from tests.http import call, chat, put_persona
 
 Run = Callable[..., Result]
 

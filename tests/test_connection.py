@@ -14,9 +14,9 @@ from contextlib import ExitStack
 import pytest
 
 from app.http.connection import Connection, fitting_connections
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import Answer, call, chat
 from tests.conftest import Gateway, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
-from tests.http import Answer, call, chat
 from tests.test_gateway_edges import body
 from tests.test_metrics import value
 

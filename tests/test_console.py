@@ -8,10 +8,10 @@ import sys
 import pytest
 from playwright.sync_api import Browser, expect
 
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import put_persona
 from tests.conftest import Gateway, Show, Starter, wait_until
 from tests.console_page import COLUMNS, ConsolePage
-from tests.fake_engine import FakeEngine, Script
-from tests.http import put_persona
 
 pytestmark = pytest.mark.program
 GENERAL, PERSONAL, EVEN = (-0.1, -5.0), (-5.0, -0.1), (-1.0, -1.2)

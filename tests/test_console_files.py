@@ -7,9 +7,9 @@ import re
 import pytest
 
 from app.console import FOLDER, POLICY
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import call
 from tests.conftest import Gateway, Starter
-from tests.fake_engine import FakeEngine, Script
-from tests.http import call
 
 PATHS = ["/", *(f"/console/{path.name}" for path in sorted(FOLDER.iterdir()))]
 

@@ -8,10 +8,10 @@ import re
 import pytest
 from playwright.sync_api import Locator, expect
 
+from testbed.fake_engine import Script
+from testbed.http import put_persona
 from tests.conftest import Gateway, Show
 from tests.console_page import ConsolePage
-from tests.fake_engine import Script
-from tests.http import put_persona
 
 pytestmark = pytest.mark.program
 SLOW = "Well.\n\n<answer>" + "word " * 40

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from testbed.fake_engine import Script
+from testbed.http import put_persona
 from tests.conftest import Gateway, Show
 from tests.console_page import ConsolePage
-from tests.fake_engine import Script
-from tests.http import put_persona
 
 pytestmark = pytest.mark.program
 LONG = "Donaudampfschifffahrtsgesellschaft" * 6

@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Locator, Route, expect
 from redis import Redis
 
+from testbed.fake_engine import Script, sent
+from testbed.http import call, put_persona
 from tests.conftest import Gateway, RedisServer, Show
 from tests.console_page import ConsolePage
-from tests.fake_engine import Script, sent
-from tests.http import call, put_persona
 
 pytestmark = pytest.mark.program
 

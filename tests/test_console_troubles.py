@@ -8,11 +8,11 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from app.serve.preflight import free_port
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import call, put_persona
 from tests.api_keys import command
 from tests.conftest import Gateway, RedisServer, Show, Starter, wait_until
 from tests.console_page import COLUMNS, ConsolePage
-from tests.fake_engine import FakeEngine, Script
-from tests.http import call, put_persona
 
 pytestmark = pytest.mark.program
 

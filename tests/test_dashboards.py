@@ -33,9 +33,9 @@ from docker.grafana.render import FOLDER, to_json
 from model.decision import Decision, Source
 from model.mode import Mode
 from model.persona import PersonaStatus
+from testbed.fake_engine import FakeEngine
+from testbed.http import call, chat, put_persona
 from tests.conftest import Gateway, RedisServer, wait_until
-from tests.fake_engine import FakeEngine
-from tests.http import call, chat, put_persona
 
 ROOT = Path(__file__).parents[1]
 SCRAPES = 10

@@ -16,9 +16,9 @@ from pydantic import BaseModel
 
 from model.card import Card, parse_card
 from model.mode import Mode
+from testbed.fake_engine import Script
+from testbed.http import put_persona
 from tests.conftest import Gateway
-from tests.fake_engine import Script
-from tests.http import put_persona
 from tests.test_compose import SCHEMA
 from training.config import Config, DualGrpoConfig, SftConfig, read_config
 from training.credit import DualAdvantageConfig

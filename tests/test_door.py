@@ -9,11 +9,11 @@ from app.access.auth import Door, is_loopback
 from app.access.keys import KeyRing, Role, make_key
 from app.settings import Auth
 from model.errors import KeyRefused, OriginRefused, RoleMissing, StoreUnavailable
+from testbed.fake_engine import FakeEngine
+from testbed.http import bearer, call
 from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
-from tests.fake_engine import FakeEngine
 from tests.fake_store import HeldKeys, NoKeys
-from tests.http import bearer, call
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from openai import BadRequestError, OpenAI
 
+from testbed.http import call, chat, put_persona
+from testbed.real_engine import RealEngine
 from tests.conftest import Gateway, Starter, wait_until
-from tests.http import call, chat, put_persona
-from tests.real_engine import RealEngine
 
 pytestmark = pytest.mark.engine
 
@@ -98,7 +98,7 @@ def test_strict_general_equals_a_user_without_persona(live: Gateway, stream: boo
 
 
 def test_strict_is_never_slower_by_more_than_its_second_pass(live: Gateway) -> None:
-    """What strict costs to the first token; `benchmarks/strict.py` prints it in full."""
+    """What strict costs to the first token; `benchmarks.engine` prints it in full."""
     put_persona(live.url, "zelda", PERSONA)
 
     def first_text_s(isolation: str) -> float:

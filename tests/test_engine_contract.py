@@ -13,8 +13,8 @@ from model.decision import Dial
 from model.errors import EngineRejected, EngineUnavailable
 from model.mode import Mode, Tags
 from model.vllm import VllmEngine
-from tests.fake_engine import MODEL, FakeEngine
-from tests.scripted_reply import TAG_IDS
+from testbed.fake_engine import MODEL, FakeEngine
+from testbed.scripted_reply import TAG_IDS
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 RIVALS = list(TAG_IDS.rivals())

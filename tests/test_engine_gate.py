@@ -22,7 +22,7 @@ from model.errors import EngineRejected
 from model.mode import Mode, TagIds, Tags
 from model.prompt import render
 from model.vllm import VllmEngine
-from tests.real_engine import RealEngine
+from testbed.real_engine import RealEngine
 
 pytestmark = pytest.mark.engine
 

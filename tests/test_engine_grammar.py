@@ -9,7 +9,7 @@ import pytest
 
 from model.decision import Dial
 from model.mode import Mode
-from tests.real_engine import RealEngine
+from testbed.real_engine import RealEngine
 from tests.test_engine_gate import QUESTIONS, ask_all, body, leaning, tags_of
 
 pytestmark = pytest.mark.engine

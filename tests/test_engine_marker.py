@@ -17,9 +17,9 @@ from model.card import Card, save_card
 from model.decision import GATED_ANSWER, GATED_KEY, Dial
 from model.mode import Mode
 from model.reply import parse_reply
+from testbed.http import chat
+from testbed.real_engine import RealEngine
 from tests.conftest import Starter
-from tests.http import chat
-from tests.real_engine import RealEngine
 from tests.test_engine_gate import ask_all, body, tags_of
 
 pytestmark = pytest.mark.engine

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from model.card import Card, save_card
+from testbed.fake_engine import Script
 from tests.conftest import Gateway
-from tests.fake_engine import Script
 from tests.paper_form import PAPER_FORM
 from tests.simulated_endpoint import facts, wishes, write_lines
 from training.evaluation import harness

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from model.mode import Mode
+from testbed.fake_engine import MODEL, Script
 from tests.conftest import Gateway
 from tests.evaluation_bench import Bench, bench
-from tests.fake_engine import MODEL, Script
 from tests.simulated_endpoint import Reply, Request, facts, right, wishes, write_lines
 from training.evaluation.cli import evaluate_app
 from training.evaluation.compare import compare

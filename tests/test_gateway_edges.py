@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from model.vllm import CHAT_PATH
+from testbed.fake_engine import Script, sent
+from testbed.http import call, chat
 from tests.conftest import Gateway
-from tests.fake_engine import Script, sent
-from tests.http import call, chat
 
 MESSAGE = {"role": "user", "content": "x"}
 MARK = "okapi"

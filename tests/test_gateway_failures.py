@@ -12,10 +12,10 @@ from app.main import open_engine
 from app.personas import Lasting, PersonaKey
 from app.settings import Settings
 from model.vllm import CHAT_PATH
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import call, chat, put_persona
 from tests.conftest import Gateway, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
 from tests.fake_store import CountingStore, FakeStore
-from tests.http import call, chat, put_persona
 from tests.test_gateway_edges import MESSAGE, body
 
 

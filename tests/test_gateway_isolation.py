@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from testbed.fake_engine import MODEL, FakeEngine, Script
+from testbed.http import chat, put_persona
+from testbed.scripted_reply import TAG_IDS
 from tests.conftest import Gateway, wait_until
-from tests.fake_engine import MODEL, FakeEngine, Script
-from tests.http import chat, put_persona
-from tests.scripted_reply import TAG_IDS
 
 SECRET = "Ada loves purple okapis"
 P_LEANING = (-2.0, -1.0)  # log-probabilities: the model leans to personalised

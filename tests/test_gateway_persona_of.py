@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
+from testbed.fake_engine import MODEL, FakeEngine, Script, sent
+from testbed.http import call, chat, put_persona
 from tests.conftest import Gateway, Starter
-from tests.fake_engine import MODEL, FakeEngine, Script, sent
-from tests.http import call, chat, put_persona
 
 P_LEANING = (-2.0, -1.0)  # log-probabilities: the model leans to personalised
 LEAN = 0.7310585786300049  # sigmoid(1)

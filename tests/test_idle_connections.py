@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import chat
 from tests.conftest import RedisServer
-from tests.fake_engine import FakeEngine, Script
 from tests.gateway_process import GatewayProcess
-from tests.http import chat
 
 COUNT = 10_000
 WORKERS = 2

@@ -21,11 +21,11 @@ from app.commands.key import app as key_app
 from app.main import open_store
 from app.settings import Settings
 from model.errors import StartFailed, StoreUnavailable
+from testbed.fake_engine import FakeEngine, Script, sent
+from testbed.http import bearer, call, chat
 from tests.api_keys import command, new_key
 from tests.conftest import Gateway, RedisServer, wait_until
-from tests.fake_engine import FakeEngine, Script, sent
 from tests.fake_store import HeldKeys
-from tests.http import bearer, call, chat
 from tests.test_metrics import scrape, value
 
 

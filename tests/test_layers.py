@@ -12,6 +12,9 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted(
     path for top in ("app", "model", "training") for path in (ROOT / top).rglob("*.py")
 )
+TOOLS = sorted(
+    path for top in ("benchmarks", "docker", "testbed") for path in (ROOT / top).rglob("*.py")
+)
 PURE = (
     "mode",
     "persona",
@@ -84,6 +87,15 @@ def test_layers_never_look_up_or_sideways(path: Path) -> None:
     top = path.relative_to(ROOT).parts[0]
     forbidden = {"app": {"training"}, "training": {"app"}, "model": {"app", "training"}}[top]
     assert not tops(path) & forbidden
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TOOLS], ids=name_of)
+def test_what_is_built_and_measured_needs_no_tests(path: Path) -> None:
+    """Tools stand on the product and on the testbed; the product knows neither."""
+    tools = {"benchmarks", "docker", "testbed"} if path in SOURCES else set()
+    if path.is_relative_to(ROOT / "testbed"):
+        tools = {"benchmarks", "docker", "training"}
+    assert not tops(path) & {"tests", *tools}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "app").rglob("*.py")), ids=name_of)

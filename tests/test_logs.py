@@ -25,11 +25,11 @@ from app.serve.preflight import free_port
 from app.serve.probes import answers
 from app.settings import LogFormat
 from model.errors import EngineRejected
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import bearer, call, chat
 from tests.api_keys import new_key
 from tests.conftest import RedisServer, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
 from tests.gateway_process import GatewayProcess
-from tests.http import bearer, call, chat
 
 SECRET = "okapi-persona"
 

@@ -19,9 +19,9 @@ from app.metrics import Metrics, PersonaWrite, Route
 from model.decision import Decision, Source
 from model.mode import Mode
 from model.persona import PersonaStatus
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import call, chat, put_persona
 from tests.conftest import Gateway, RedisServer, wait_until
-from tests.fake_engine import FakeEngine, Script
-from tests.http import call, chat, put_persona
 
 NAMES = {
     "mode_decisions_total": {"mode", "source", "persona"},

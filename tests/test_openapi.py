@@ -11,10 +11,10 @@ from pydantic import SecretStr
 
 from app.main import open_engine, open_store
 from app.settings import Settings
+from testbed.fake_engine import FakeEngine
+from testbed.http import call
 from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer
-from tests.fake_engine import FakeEngine
-from tests.http import call
 
 EXAMPLES = 8
 OPERATIONS = [

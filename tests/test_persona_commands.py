@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from testbed.http import call
 from tests.api_keys import COMMAND
 from tests.conftest import Gateway, RedisServer, wait_until
-from tests.http import call
 from tests.test_commands import Run, run
 
 __all__ = ["run"]  # the fixture

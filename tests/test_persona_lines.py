@@ -19,10 +19,10 @@ from redis import Redis
 from app.jsonl import EXPORT_PATH as EXPORT
 from app.jsonl import IMPORT_PATH as IMPORT
 from app.jsonl import MAX_ERRORS, MAX_LINE_BYTES, LineSplitter
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import bearer, call, chat, put_persona
 from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
-from tests.http import bearer, call, chat, put_persona
 
 
 def lines_of(*rows: Any) -> bytes:

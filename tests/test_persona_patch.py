@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from testbed.http import call, put_persona
 from tests.conftest import Gateway
-from tests.http import call, put_persona
 
 
 def patch(gateway: Gateway, body: Any, persona_id: str = "ada") -> Any:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import call, chat, put_persona
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
-from tests.http import call, chat, put_persona
 
 MARK = "okapi"
 

@@ -18,10 +18,10 @@ from app.schemas import ChatRequest
 from model.decision import Dial, Source
 from model.errors import OverrideRefused, PolicyInvalid
 from model.mode import Isolation, Mode, ModeWish
+from testbed.fake_engine import FakeEngine, Script, sent
+from testbed.http import bearer, call, chat
 from tests.api_keys import new_key
 from tests.conftest import RedisServer, Starter
-from tests.fake_engine import FakeEngine, Script, sent
-from tests.http import bearer, call, chat
 
 SETTINGS = Rule(ModeWish.AUTO, None, Isolation.SHARED, True, "general")
 GENERAL, PERSONAL = Dial(forced=Mode.GENERAL), Dial(forced=Mode.PERSONALIZED)

@@ -6,10 +6,10 @@ import signal
 from pathlib import Path
 
 from app.serve.reload import readers_of
+from testbed.fake_engine import FakeEngine
+from testbed.http import call, chat
 from tests.conftest import RedisServer, wait_until
-from tests.fake_engine import FakeEngine
 from tests.gateway_process import GatewayProcess
-from tests.http import call, chat
 from tests.serve_process import Start, refusal, start  # noqa: F401 - a fixture
 from tests.test_metrics import value
 

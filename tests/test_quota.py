@@ -11,10 +11,10 @@ from openai import RateLimitError
 from redis import Redis
 
 from app.access.quota import Limits, _duration
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import bearer, call, chat
 from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer, Starter
-from tests.fake_engine import FakeEngine, Script
-from tests.http import bearer, call, chat
 from tests.test_metrics import scrape, value
 
 MESSAGES = [{"role": "user", "content": "What now?"}]

@@ -15,11 +15,11 @@ import pytest
 from redis import Redis
 
 from app.access.quota import Limits
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import Answer, bearer, call, chat
 from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
 from tests.gateway_process import GatewayProcess
-from tests.http import Answer, bearer, call, chat
 from tests.test_quota import buckets
 
 

@@ -9,8 +9,8 @@ from redis import Redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from app.redis.refusals import QUIET_S, Refusals
+from testbed.http import call
 from tests.conftest import Gateway
-from tests.http import call
 
 FULL = OutOfMemoryError("command not allowed", status_code="OOM")
 NO_DISK = ResponseError("MISCONF Redis is configured to save")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from app.serve.preflight import free_port
+from testbed.fake_engine import FakeEngine
+from testbed.http import call, chat, put_persona
 from tests.conftest import Gateway, Starter, wait_until
-from tests.fake_engine import FakeEngine
-from tests.http import call, chat, put_persona
 from tests.test_compose import DOCKER, load
 
 COMMAND = load(DOCKER / "scale.yml")["services"]["router"]["command"]

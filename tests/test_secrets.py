@@ -9,10 +9,10 @@ import pytest
 
 from app.logs import formatter
 from app.settings import LogFormat
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import bearer, call, chat
 from tests.api_keys import new_key
 from tests.conftest import RedisServer, Starter
-from tests.fake_engine import FakeEngine, Script
-from tests.http import bearer, call, chat
 
 PERSONA, QUESTION, ANSWER = "okapi-persona", "quokka-question", "numbat-answer"
 

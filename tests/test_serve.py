@@ -17,9 +17,9 @@ import pytest
 
 from app.serve.child import Child
 from app.serve.preflight import free_port
+from testbed.fake_engine import FakeEngine
+from testbed.http import call, chat, put_persona
 from tests.conftest import RedisServer, wait_until
-from tests.fake_engine import FakeEngine
-from tests.http import call, chat, put_persona
 from tests.serve_process import Start, start
 
 __all__ = ["start"]  # the fixture

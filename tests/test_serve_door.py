@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 from app.serve.preflight import free_port
-from tests.fake_engine import FakeEngine
-from tests.http import bearer, call, chat
+from testbed.fake_engine import FakeEngine
+from testbed.http import bearer, call, chat
 from tests.serve_process import COMMAND, Start, refusal, start  # noqa: F401 - a fixture
 
 HOST = ("--host", "0.0.0.0")

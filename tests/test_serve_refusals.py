@@ -12,7 +12,7 @@ from app.serve.child import Child
 from app.serve.preflight import free_port
 from model.errors import StartFailed
 from model.pocket.build import NEEDED_BYTES
-from tests.fake_engine import FakeEngine
+from testbed.fake_engine import FakeEngine
 from tests.serve_process import COMMAND, refusal
 
 

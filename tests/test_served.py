@@ -12,10 +12,10 @@ import pytest
 from app.chat.served import RETRY_S, ServedModel
 from model.errors import EngineTimeout
 from model.mode import TagIds, Tags
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import chat
+from testbed.scripted_reply import TAG_IDS
 from tests.conftest import Gateway
-from tests.fake_engine import FakeEngine, Script
-from tests.http import chat
-from tests.scripted_reply import TAG_IDS
 
 
 class SlowToDescribe:

@@ -9,8 +9,8 @@ import pytest
 
 from app.settings import Settings, read_settings, unknown_variables
 from model.errors import StartFailed
+from testbed.fake_engine import FakeEngine, Script
 from tests.conftest import RedisServer
-from tests.fake_engine import FakeEngine, Script
 from tests.gateway_process import GatewayProcess
 from tests.serve_process import Start, start  # noqa: F401 - a fixture
 from tests.test_compose import FILES, ROOT

@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from app.settings import Settings
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import chat, put_persona
 from tests.conftest import Gateway, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
-from tests.http import chat, put_persona
 from tests.shadows import PERSONA, ask, has_persona, outcomes, shadowed, without
 from tests.test_metrics import scrape, value
 

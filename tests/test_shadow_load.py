@@ -14,9 +14,9 @@ import pytest
 
 from app.chat.plan import Plan
 from model.vllm import CHAT_PATH
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import put_persona
 from tests.conftest import Gateway, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
-from tests.http import put_persona
 from tests.shadows import PERSONA, ask, outcomes, shadowed, without
 from tests.test_metrics import scrape, value
 

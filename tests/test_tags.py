@@ -16,9 +16,9 @@ from model.card import Card
 from model.decision import Source
 from model.mode import Mode, TagIds, Tags
 from model.reply import parse_reply
+from testbed.fake_engine import FakeEngine, Script, sent
+from testbed.http import chat
 from tests.conftest import Starter
-from tests.fake_engine import FakeEngine, Script, sent
-from tests.http import chat
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from redis import Redis
 
 from app.access.policy import Rule
 from model.mode import ModeWish
+from testbed.fake_engine import Script, sent
+from testbed.http import bearer, call, chat
 from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer
-from tests.fake_engine import Script, sent
-from tests.http import bearer, call, chat
 
 
 def test_a_tenant_has_its_own_personas(

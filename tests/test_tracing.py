@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import put_persona
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
-from tests.http import put_persona
 from tests.otlp_receiver import CLIENT, INTERNAL, SERVER, OtlpReceiver
 from tests.shadows import outcomes
 from tests.traced import (

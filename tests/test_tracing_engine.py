@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from testbed.real_engine import RealEngine
 from tests.conftest import Gateway, Starter, wait_until
 from tests.otlp_receiver import SERVER, OtlpReceiver, Span
-from tests.real_engine import RealEngine
 from tests.traced import ANSWER, CONTEXT, PERSONA, QUESTION, TRACE, ask, tree
 
 pytestmark = pytest.mark.engine

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import bearer, call, chat
 from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
 from tests.gateway_process import GatewayProcess
-from tests.http import bearer, call, chat
 from tests.otlp_receiver import OtlpReceiver
 from tests.traced import ANSWER, CHAT, PERSONA, QUESTION, ask, receiver, start_traced, traced
 

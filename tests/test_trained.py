@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from testbed.http import chat
+from testbed.real_engine import RealEngine, built_pocket
 from tests.conftest import Gateway, Starter
-from tests.http import chat
-from tests.real_engine import RealEngine, built_pocket
 
 pytestmark = pytest.mark.engine
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import call
 from tests.conftest import Gateway, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
-from tests.http import call
 from tests.otlp_receiver import OtlpReceiver, Span
 
 PERSONA, QUESTION, ANSWER = "okapi-persona", "quokka-question", "numbat-answer"

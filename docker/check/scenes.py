@@ -11,8 +11,8 @@ from urllib.parse import quote
 from docker.check.containers import ADDRESSES, VOLUMES, Container, listener, network, running
 from docker.check.images import Failed, configuration
 from docker.check.services import Service, compose, service
-from tests.fake_engine import FakeEngine
-from tests.http import Answer, bearer, call, chat, put_persona
+from testbed.fake_engine import FakeEngine
+from testbed.http import Answer, bearer, call, chat, put_persona
 
 Say = Callable[[str], None]
 BASE = "docker-compose.yml"

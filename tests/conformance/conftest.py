@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from app.main import open_engine, open_store
 from app.settings import Settings
+from testbed.fake_engine import FakeEngine, Script
 from tests.conftest import Gateway, RedisServer
-from tests.fake_engine import FakeEngine, Script
 
 
 @pytest.fixture(scope="session")

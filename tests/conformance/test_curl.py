@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from testbed.fake_engine import FakeEngine, Script
 from tests.conftest import Gateway, Starter
-from tests.fake_engine import FakeEngine, Script
 
 pytestmark = pytest.mark.program
 BODY = json.dumps({"stream": True, "messages": [{"role": "user", "content": "x"}]})

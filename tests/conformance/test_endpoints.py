@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from testbed.fake_engine import MODEL, Script
+from testbed.http import call, chat
 from tests.conftest import Gateway
-from tests.fake_engine import MODEL, Script
-from tests.http import call, chat
 
 GETS = ("/v1/models", f"/v1/models/{MODEL}", "/health/live", "/health/ready", "/metrics", "/docs")
 

@@ -9,8 +9,8 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
+from testbed.fake_engine import MODEL, Script, sent
 from tests.conftest import Gateway
-from tests.fake_engine import MODEL, Script, sent
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from testbed.fake_engine import MODEL, Script
 from tests.conftest import Gateway
-from tests.fake_engine import MODEL, Script
 
 # Else its import asks a server far away for prices.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from testbed.fake_engine import Script
+from testbed.http import chat
 from tests.conftest import Gateway
-from tests.fake_engine import Script
-from tests.http import chat
 
 REASONED = "They like stew.\n\n<answer>Stew, then.</answer>"
 # What the model says, and what its caller reads.

@@ -11,9 +11,9 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
+from testbed.fake_engine import MODEL, Script, sent
+from testbed.http import call
 from tests.conftest import Gateway
-from tests.fake_engine import MODEL, Script, sent
-from tests.http import call
 
 ASK: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "What now?"}]}
 REASONED = "They like stew.\n\n<answer>Stew, then.</answer>"

@@ -11,11 +11,11 @@ from langchain_openai import ChatOpenAI
 from openai.types.chat import ChatCompletionMessage
 from pydantic import BaseModel, SecretStr
 
+from testbed.fake_engine import MODEL
+from testbed.http import call, chat
+from testbed.real_engine import RealEngine
+from testbed.scripted_reply import TAG_TOKENS
 from tests.conftest import Gateway, Starter
-from tests.fake_engine import MODEL
-from tests.http import call, chat
-from tests.real_engine import RealEngine
-from tests.scripted_reply import TAG_TOKENS
 
 pytestmark = pytest.mark.engine
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from testbed.fake_engine import FakeEngine, Script, sent
+from testbed.http import call, chat, put_persona
 from tests.conftest import Gateway
-from tests.fake_engine import FakeEngine, Script, sent
-from tests.http import call, chat, put_persona
 
 FORWARDED: dict[str, Any] = {
     "parallel_tool_calls": False,

@@ -12,9 +12,9 @@ from app.chat.stops import AnswerStops, before_stop
 from model.card import Card, save_card
 from model.mode import Tags
 from model.reply import Part, ReplyParser
+from testbed.fake_engine import FakeEngine, Script, sent
+from testbed.http import chat
 from tests.conftest import Gateway, Starter
-from tests.fake_engine import FakeEngine, Script, sent
-from tests.http import chat
 
 REASONED = "They like stew.\nAnd rice.\n\n<answer>A stew.\nWith rice.</answer>"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from testbed.fake_engine import Script
+from testbed.http import chat
 from tests.conftest import Gateway
-from tests.fake_engine import Script
-from tests.http import chat
 
 FINISHES = {"stop", "length", "tool_calls", "content_filter", "function_call"}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}

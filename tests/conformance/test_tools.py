@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from testbed.fake_engine import MODEL, Script, sent
+from testbed.http import chat
 from tests.conftest import Gateway
-from tests.fake_engine import MODEL, Script, sent
-from tests.http import chat
 
 NAME, ARGUMENTS = "weather", '{"city": "Paris", "days": 2}'
 TOOL = {"type": "function", "function": {"name": NAME, "parameters": {"type": "object"}}}

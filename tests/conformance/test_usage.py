@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import chat
 from tests.conftest import Gateway, Starter
-from tests.fake_engine import FakeEngine, Script
-from tests.http import chat
 
 # 6 tokens of the tag, 3 of reasoning, a marker, "Stew," " then.", a marker, the end.
 REASONED, TOKENS = "They like stew.\n\n<answer>Stew, then.</answer>", 6 + 3 + 1 + 2 + 1 + 1

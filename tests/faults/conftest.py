@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from testbed.http import Answer
 from tests.faults.told import in_words, rows
-from tests.http import Answer
 
 Tell = Callable[[Answer | None], None]
 

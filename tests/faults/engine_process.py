@@ -14,9 +14,9 @@ from typing import Any
 from app.serve.child import Child
 from app.serve.preflight import free_port
 from app.serve.probes import answers
+from testbed.fake_engine import FakeEngine
+from testbed.http import call
 from tests.conftest import wait_until
-from tests.fake_engine import FakeEngine
-from tests.http import call
 
 
 class EngineProcess:

@@ -15,9 +15,9 @@ import aiohttp
 from app.chat.plan import Plan
 from app.chat.stream import StreamReader
 from app.http.edge import _Exchange
+from testbed.fake_engine import FakeEngine
+from testbed.http import call, chat
 from tests.conftest import Gateway, wait_until
-from tests.fake_engine import FakeEngine
-from tests.http import call, chat
 
 LIMIT_S = 8.0  # an idle connection to the engine is kept for four
 FOR_GOOD = {"Server.serve", "LifespanOn.main", "RedisStore.listen", "Quota.keep", "Readiness.watch"}

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.http.connection import Connection
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import call, chat
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
 from tests.faults.engine_process import EngineProcess
 from tests.faults.remains import nothing_stays
 from tests.faults.test_engine import process  # noqa: F401 - a fixture
 from tests.gateway_process import GatewayProcess
-from tests.http import call, chat
 
 PIECE = "Z" * 100_000
 MANY = 400  # pieces: 40 MB

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from model.vllm import MAX_EVENT_BYTES
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import call, chat
 from tests.conftest import Gateway, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
 from tests.faults.conftest import Tell
 from tests.faults.engine_process import EngineProcess
 from tests.faults.proxy import Fault, Proxy, proxied
 from tests.faults.remains import nothing_stays
-from tests.http import call, chat
 
 SILENCE_S = 0.4
 

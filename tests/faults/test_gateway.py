@@ -14,12 +14,12 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import Answer, call, chat
 from tests.conftest import RedisServer, wait_until
-from tests.fake_engine import FakeEngine, Script
 from tests.faults.conftest import Tell
 from tests.faults.told import in_words
 from tests.gateway_process import GatewayProcess
-from tests.http import Answer, call, chat
 
 GRACE_S = 2
 

@@ -12,13 +12,13 @@ import pytest
 from redis import Redis
 
 from app.access.quota import Limits
+from testbed.fake_engine import FakeEngine, Script
+from testbed.http import Answer, bearer, call, chat, put_persona
 from tests.api_keys import new_key
 from tests.conftest import Gateway, RedisServer, Starter, wait_until
-from tests.fake_engine import FakeEngine, Script
 from tests.faults.conftest import Tell
 from tests.faults.proxy import Fault, Proxy, proxied
 from tests.faults.remains import nothing_stays
-from tests.http import Answer, bearer, call, chat, put_persona
 from tests.test_metrics import scrape, value
 
 CACHE_S = 0.001  # a persona is asked for anew each time

@@ -1,4 +1,4 @@
-"""Small HTTP clients of the tests: raw enough to send what no SDK would."""
+"""Small HTTP clients: raw enough to send what no SDK would."""
 
 from __future__ import annotations
 

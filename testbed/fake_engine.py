@@ -21,7 +21,7 @@ from aiohttp import web
 
 from model.decision import Dial
 from model.errors import InvalidRequest
-from tests.scripted_reply import IDS, ScriptedReply
+from testbed.scripted_reply import IDS, ScriptedReply
 
 MODEL = "pocket"
 MAX_LOGPROBS = 20
@@ -156,7 +156,7 @@ class FakeEngine:
             self.running -= 1
 
     async def _late(self, request: web.Request, mistake: dict[str, Any]) -> web.StreamResponse:
-        """Of what is found behind the status, the only event says so."""
+        """What is found after the status is told by the only event."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         await response.write(b"data: " + orjson.dumps(mistake) + b"\n\ndata: [DONE]\n\n")

@@ -9,7 +9,7 @@ from model.decision import Calibration, Dial
 from model.mode import Mode, TagIds
 
 if TYPE_CHECKING:
-    from tests.fake_engine import Script
+    from testbed.fake_engine import Script
 
 # What SmolLM2's tokenizer makes of the default tags.
 TAG_TOKENS = {
