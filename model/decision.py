@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from model.errors import InvalidRequest
-from model.mode import Mode
+from model.mode import Mode, ModeWish
 
 MODE_ARGUMENT = "personadual_mode"
 THRESHOLD_ARGUMENT = "personadual_threshold"
@@ -94,7 +94,7 @@ class Dial:
     sample: bool = False
 
     def bound(self, calibration: Calibration, draw: float) -> float:
-        """The score from which on the mode is personalised; `draw` is uniform in (0, 1).
+        """The score at or above which the mode is personalised; `draw` is uniform in (0, 1).
 
         A threshold of 0 is always reached and one of 1 never, also where the probability has
         saturated. A mode drawn with probability p is one that p reaches a uniform draw.
@@ -160,13 +160,12 @@ def logit(probability: float) -> float:
 
 
 def _read_mode(value: object) -> Mode | None:
-    if value == "auto":
-        return None
-    if value in tuple(Mode):
-        return Mode(str(value))
-    raise InvalidRequest(
-        f"{MODE_ARGUMENT} must be auto, general or personalized", field=MODE_ARGUMENT
-    )
+    try:
+        return ModeWish(str(value)).forced
+    except ValueError as error:
+        raise InvalidRequest(
+            f"{MODE_ARGUMENT} must be auto, general or personalized", field=MODE_ARGUMENT
+        ) from error
 
 
 def _read_threshold(value: object) -> float | None:

@@ -43,7 +43,7 @@ Mode = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Probability from which on it is personalised."),
+    typer.Option(min=0, max=1, help="Probability at or above which it is personalised."),
 ]
 Isolated = Annotated[
     Isolation | None,

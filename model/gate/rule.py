@@ -75,7 +75,7 @@ class TagRule:
             rows: `[R]` rows of `logits` that are gated.
             steps: `[R]` index of the token that this step samples, counted from the reply's start.
             taken: `[R]` what each row took at the parting index; read behind that index alone.
-            bounds: `[R]` the score from which on a row is personalised (`Dial.bound`).
+            bounds: `[R]` the score at or above which a row is personalised (`Dial.bound`).
 
         Returns:
             `[R]` what each row has taken after this step; `ABANDONED` where it was left alone.
