@@ -27,7 +27,14 @@ from training.data.prompts import Prompts
 from training.data.recipe import Recipe, Source
 from training.data.sample import draw
 from training.data.sources import Question, personas, questions
-from training.data.teacher import Dropped, Meter, Teacher, TeacherFailed
+from training.data.teacher import (
+    IN_A_RECIPE,
+    REFUSED,
+    Dropped,
+    Meter,
+    Teacher,
+    TeacherFailed,
+)
 from training.data.traces import Maker
 from training.data.write import write, write_report
 from training.items import DataInvalid, Item
@@ -117,8 +124,9 @@ async def build(
                 for source, pool in zip(recipe.sources, found.pools, strict=True):
                     await _make(source, deque(pool), maker, found.ledger, board, made)
     if not made.sft and not made.rl:
-        reasons = ", ".join(sorted({reason for _source, reason in found.ledger.dropped}))
-        raise TeacherFailed(f"nothing could be kept ({reasons})")
+        reasons = sorted({reason for _source, reason in found.ledger.dropped})
+        see = f"; see {IN_A_RECIPE.request}" if REFUSED in reasons else ""
+        raise TeacherFailed(f"nothing could be kept ({', '.join(reasons)}){see}")
     sft, rl = split([made.sft, made.rl], recipe.validation, recipe.seed)
     counts = write(sft, rl, recipe, found.card)
     report = write_report(recipe, found.ledger, teacher.meter, counts, path)
