@@ -21,12 +21,11 @@ from training.cards import card_of
 from training.data.assign import split
 from training.data.journal import Journal
 from training.data.ledger import Ledger
-from training.data.overlap import load_test_questions
+from training.data.pools import read_pools
 from training.data.progress import Board
 from training.data.prompts import Prompts
 from training.data.recipe import Recipe, Source
-from training.data.sample import draw
-from training.data.sources import Question, personas, questions
+from training.data.sources import Question, personas
 from training.data.teacher import (
     IN_A_RECIPE,
     REFUSED,
@@ -70,35 +69,21 @@ class _Made:
     rl: list[Item] = field(default_factory=list)
 
 
-def read_input(recipe: Recipe) -> Input:
-    """Read every source, test set and persona of a recipe.
+def read_input(recipe: Recipe, show: Callable[[str], None] = lambda what: None) -> Input:
+    """Read every source, test set and persona of a recipe, or what an earlier run drew of them.
+
+    `show` is told what is being read, and how far.
 
     Raises:
         DataInvalid: a row cannot be read, or a source has fewer questions than its quotas.
     """
     card = card_of(recipe.model) if recipe.model else Card()
-    ledger, seen = Ledger(), set[str]()
-    tests = load_test_questions(recipe.test_sets, ledger.dropped)
+    ledger = Ledger()
+    show("personas")
     people = personas(recipe.personas, ledger.dropped)
     if not people:
         raise DataInvalid("personas: there are none")
-    pools: list[list[Question]] = []
-    for source in recipe.sources:
-        if not source.quota:
-            pools.append([])  # not worth a download
-            continue
-        pool = draw(questions(source), source, tests, seen, recipe.seed, ledger.dropped)
-        if len(pool) < source.quota:
-            left_out = [
-                f"; {count} x {reason}"
-                for (title, reason), count in sorted(ledger.dropped.items())
-                if title == source.title
-            ]
-            raise DataInvalid(
-                f"source {source.title} has {len(pool)} usable questions,"
-                f" but its quotas ask for {source.quota}{''.join(left_out)}"
-            )
-        pools.append(pool)
+    pools = read_pools(recipe, ledger.dropped, show)
     return Input(pools, people, card, ledger)
 
 
