@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
@@ -23,14 +24,17 @@ Trouble = int | str | float
 class Script:
     """How the teacher behaves. `keys`: what it knows, as (part of a question, answer).
 
+    A request with a field of `refuses` gets a 400, and `bodies` are what was sent.
     `trouble` maps a part of a prompt to what happens on its next requests, one after the other.
     """
 
     keys: dict[str, str] = field(default_factory=dict)
     trouble: dict[str, list[Trouble]] = field(default_factory=dict)
     always: Trouble | None = None
+    refuses: frozenset[str] = frozenset()
     on_request: Callable[[int], None] = lambda count: None
     asked: list[str] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
     authorization: list[str] = field(default_factory=list)
     most_at_once: int = 0
 
@@ -83,6 +87,7 @@ class ScriptedTeacher:
         prompt = body["messages"][-1]["content"]
         script = self.script
         script.asked.append(prompt)
+        script.bodies.append(body)
         script.authorization.append(request.headers.get("Authorization", ""))
         script.on_request(len(script.asked))
         self._now += 1
@@ -90,6 +95,8 @@ class ScriptedTeacher:
         try:
             if script.always == "drip":
                 return await _drip(request)
+            if script.refuses & set(body):
+                return web.json_response({"error": {"message": "unsupported"}}, status=400)
             return await self._answer(script, prompt)
         finally:
             self._now -= 1

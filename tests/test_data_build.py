@@ -244,4 +244,13 @@ def test_a_teacher_from_which_nothing_comes_ends_the_build(
         run(sources=source(tmp_path, "flan.jsonl", "rl = 3"))
     assert "no <persona>" in failed.value.message
     assert not (tmp_path / "out" / "BUILD.md").exists()
+    assert "temperature" not in failed.value.message
     assert paper_sources.ANSWER not in failed.value.message
+
+
+def test_a_build_of_fewer_requests_than_end_it_names_what_may_be_refused(
+    run: Build, script: Script, tmp_path: Path
+) -> None:
+    script.refuses = frozenset({"temperature"})
+    with pytest.raises(TeacherFailed, match=r"kept \(refused\).*max_tokens and temperature"):
+        run(sources=source(tmp_path, "flan.jsonl", "rl = 3"), teacher="give_up_after = 99")

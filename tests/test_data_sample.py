@@ -11,7 +11,7 @@ import pytest
 from tests.paper_sources import write_sources
 from training.data.overlap import KeptOut, normalise
 from training.data.recipe import Source
-from training.data.sample import draw
+from training.data.sample import LEAST, SPARE, draw, rank
 from training.data.sources import Question, Skip, questions
 from training.items import Kind
 
@@ -64,12 +64,12 @@ def test_a_sample_depends_on_the_seed_and_not_on_the_order(tmp_path: Path) -> No
     assert sample(1, found) != sample(2, found)
 
 
-def test_a_sample_leaves_out_overlaps_and_duplicates_and_spreads_over_tasks() -> None:
-    def ask(number: int, task: str) -> Question:
-        text = f"question number {number} has these words"
-        kind = Kind.OBJECTIVE
-        return Question(f"s-{number}", "s", task, str(number), kind, text, "A", "mcq")
+def ask(number: int, task: str) -> Question:
+    text = f"question number {number} has these words"
+    return Question(f"s-{number}", "s", task, str(number), Kind.OBJECTIVE, text, "A", "mcq")
 
+
+def test_a_sample_leaves_out_overlaps_and_duplicates_and_spreads_over_tasks() -> None:
     source = Source.model_validate(
         {"kind": "flan", "name": "s", "files": ["x"], "rl": 8, "spread": "even"}
     )
@@ -88,3 +88,25 @@ def test_a_sample_leaves_out_overlaps_and_duplicates_and_spreads_over_tasks() ->
     assert len(pool) == 108
     first = Counter(question.task for question in pool[:16])
     assert abs(first["large"] - first["small"]) <= 2
+
+
+@pytest.mark.parametrize("tasks", [1, 7, 60, 2000])
+def test_a_sample_over_many_tasks_is_the_beginning_of_the_whole_order(tasks: int) -> None:
+    """The order is written out here: by turns of the tasks, each by its ranks. Of it no more is
+    held than can be needed, wherever a row stands and however often."""
+    source = Source.model_validate(
+        {"kind": "flan", "name": "s", "files": ["x"], "rl": 8, "spread": "even"}
+    )
+    size = SPARE * 8 + LEAST
+    draws = random.Random(tasks)
+    # Tasks of very different sizes.
+    found = [ask(number, f"t{int(tasks * draws.random() ** 3)}") for number in range(3000)]
+    by_task: dict[str, list[Question]] = {}
+    for one in sorted(found, key=lambda one: rank(1, "draw", one.id)):
+        by_task.setdefault(one.task, []).append(one)
+    turns = [(n, task) for task, those in by_task.items() for n in range(len(those))]
+    wanted = [by_task[task][n].id for n, task in sorted(turns)]
+    twice = [*found, *draws.sample(found, 1000)]
+    draws.shuffle(twice)
+    pool = draw(twice, source, KeptOut([]), set(), 1, Counter())
+    assert [one.id for one in pool] == wanted[:size]

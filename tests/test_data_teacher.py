@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,38 @@ def test_a_teacher_that_fails_again_and_again_ends_the_build_and_is_asked_again_
     assert len((tmp_path / "journal.jsonl").read_bytes().splitlines()) == 1
     script.always = None
     assert use(server, tmp_path, ask).answer == "B"
+
+
+def test_a_teacher_that_takes_neither_temperature_nor_max_tokens_gets_none(
+    server: ScriptedTeacher, script: Script, tmp_path: Path
+) -> None:
+    """As reasoning models do. What ends the first build names the settings that mend the next."""
+    script.refuses = frozenset({"temperature", "max_tokens"})
+    with pytest.raises(TeacherFailed, match=r'refused.*max_tokens and temperature.*"none"'):
+        use(server, tmp_path, ask, give_up_after=1)
+    left_out = {"temperature": "none", "max_tokens": "none"}
+    extra = {"max_completion_tokens": 900}
+    assert use(server, tmp_path, ask, **left_out, extra=extra).answer == "B"
+    assert set(script.bodies[-1]) == {"model", "messages", "max_completion_tokens"}
+    with pytest.raises(ValueError, match="less than or equal to 2"):
+        TeacherSettings(url=server.url, model="scripted", temperature=3)
+
+
+def test_an_older_journal_is_read_on(
+    server: ScriptedTeacher, script: Script, tmp_path: Path
+) -> None:
+    """Its keys stand for requests in this form."""
+    use(server, tmp_path, ask)
+    request = {
+        "model": "scripted",
+        "messages": script.bodies[-1]["messages"],
+        "temperature": 0.0,
+        "max_tokens": 2048,
+        "extra_body": None,
+    }
+    text = json.dumps(request, sort_keys=True)
+    (line,) = (tmp_path / "journal.jsonl").read_bytes().splitlines()
+    assert json.loads(line)["key"] == blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def test_a_build_that_is_stopped_in_an_outage_keeps_none_of_its_failures(

@@ -21,13 +21,19 @@ from training.cards import card_of
 from training.data.assign import split
 from training.data.journal import Journal
 from training.data.ledger import Ledger
-from training.data.overlap import load_test_questions
+from training.data.pools import read_pools
 from training.data.progress import Board
 from training.data.prompts import Prompts
 from training.data.recipe import Recipe, Source
-from training.data.sample import draw
-from training.data.sources import Question, personas, questions
-from training.data.teacher import Dropped, Meter, Teacher, TeacherFailed
+from training.data.sources import Question, personas
+from training.data.teacher import (
+    IN_A_RECIPE,
+    REFUSED,
+    Dropped,
+    Meter,
+    Teacher,
+    TeacherFailed,
+)
 from training.data.traces import Maker
 from training.data.write import write, write_report
 from training.items import DataInvalid, Item
@@ -63,35 +69,21 @@ class _Made:
     rl: list[Item] = field(default_factory=list)
 
 
-def read_input(recipe: Recipe) -> Input:
-    """Read every source, test set and persona of a recipe.
+def read_input(recipe: Recipe, show: Callable[[str], None] = lambda what: None) -> Input:
+    """Read every source, test set and persona of a recipe, or what an earlier run drew of them.
+
+    `show` is told what is being read, and how far.
 
     Raises:
         DataInvalid: a row cannot be read, or a source has fewer questions than its quotas.
     """
     card = card_of(recipe.model) if recipe.model else Card()
-    ledger, seen = Ledger(), set[str]()
-    tests = load_test_questions(recipe.test_sets, ledger.dropped)
+    ledger = Ledger()
+    show("personas")
     people = personas(recipe.personas, ledger.dropped)
     if not people:
         raise DataInvalid("personas: there are none")
-    pools: list[list[Question]] = []
-    for source in recipe.sources:
-        if not source.quota:
-            pools.append([])  # not worth a download
-            continue
-        pool = draw(questions(source), source, tests, seen, recipe.seed, ledger.dropped)
-        if len(pool) < source.quota:
-            left_out = [
-                f"; {count} x {reason}"
-                for (title, reason), count in sorted(ledger.dropped.items())
-                if title == source.title
-            ]
-            raise DataInvalid(
-                f"source {source.title} has {len(pool)} usable questions,"
-                f" but its quotas ask for {source.quota}{''.join(left_out)}"
-            )
-        pools.append(pool)
+    pools = read_pools(recipe, ledger.dropped, show)
     return Input(pools, people, card, ledger)
 
 
@@ -117,8 +109,9 @@ async def build(
                 for source, pool in zip(recipe.sources, found.pools, strict=True):
                     await _make(source, deque(pool), maker, found.ledger, board, made)
     if not made.sft and not made.rl:
-        reasons = ", ".join(sorted({reason for _source, reason in found.ledger.dropped}))
-        raise TeacherFailed(f"nothing could be kept ({reasons})")
+        reasons = sorted({reason for _source, reason in found.ledger.dropped})
+        see = f"; see {IN_A_RECIPE.request}" if REFUSED in reasons else ""
+        raise TeacherFailed(f"nothing could be kept ({', '.join(reasons)}){see}")
     sft, rl = split([made.sft, made.rl], recipe.validation, recipe.seed)
     counts = write(sft, rl, recipe, found.card)
     report = write_report(recipe, found.ledger, teacher.meter, counts, path)

@@ -42,9 +42,10 @@ def build(
         api_key = _api_key(read, recipe)
         # The client and the readers come after the recipe is known to be right.
         from training.data import build as use_case
+        from training.data.progress import Reading
 
-        with console.status("sources …"):
-            found = use_case.read_input(read)
+        with Reading(console) as reading:
+            found = use_case.read_input(read, reading.show)
         console.print(f"  {sum(map(len, found.pools))} questions to choose from")
         built = asyncio.run(use_case.build(read, found, api_key, console, again=again))
         console.print(built.ledger.table())

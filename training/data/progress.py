@@ -6,9 +6,11 @@ Counts only: no question, persona or reply is shown.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +22,32 @@ from rich.progress import (
 
 from training.data.recipe import TeacherSettings
 from training.data.teacher import Meter
+
+EVERY_S = 60.0
+
+
+class Reading:
+    """Shows what is being read, and how far; where no terminal is, every minute in a line."""
+
+    def __init__(self, console: Console, every_s: float = EVERY_S) -> None:
+        self._console = console
+        self._every_s = every_s
+        self._told_s = time.monotonic()
+        self._status = console.status("sources …")
+
+    def __enter__(self) -> Reading:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._status.stop()
+
+    def show(self, what: str) -> None:
+        self._status.update(f"{escape(what)} …")
+        now_s = time.monotonic()
+        if not self._console.is_terminal and now_s - self._told_s >= self._every_s:
+            self._told_s = now_s
+            self._console.print(f"  {what} …", markup=False, soft_wrap=True)
 
 
 class Board:

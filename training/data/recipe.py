@@ -6,13 +6,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from training.config import ConfigInvalid, read_config
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Price = Annotated[float, Field(ge=0)]
+# TOML has no null.
+NoneByName = BeforeValidator(lambda value: None if value == "none" else value)
 
 
 class _Part(BaseModel):
@@ -88,7 +97,8 @@ class TeacherSettings(_Part):
 
     `retries` are the client's own, for time-outs, 429 and 5xx; `tries` is how often a reply that
     cannot be used is asked for. `give_up_after` failed or refused requests in a row end the build.
-    `extra` goes into the request's body as it is.
+    `extra` goes into the request's body as it is. `temperature` and `max_tokens` are not sent where
+    they are None, in TOML "none": reasoning models may refuse them.
     """
 
     url: str
@@ -99,8 +109,8 @@ class TeacherSettings(_Part):
     tries: Annotated[int, Field(ge=1, le=10)] = 3
     give_up_after: Annotated[int, Field(ge=1)] = 20
     timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    max_tokens: Annotated[int, Field(ge=16)] = 2048
+    temperature: Annotated[Annotated[float, Field(ge=0, le=2)] | None, NoneByName] = 0.0
+    max_tokens: Annotated[Annotated[int, Field(ge=16)] | None, NoneByName] = 2048
     max_trace_words: Annotated[int, Field(ge=10)] = 80
     usd_per_million_prompt_tokens: Price = 0.0
     usd_per_million_completion_tokens: Price = 0.0

@@ -24,13 +24,13 @@ from training.data.recipe import TeacherSettings
 from training.openai_client import limit_s, open_client
 
 T = TypeVar("T")
-_REFUSED = "refused"
+REFUSED = "refused"
 _FAILURES: tuple[tuple[type[openai.APIError], str], ...] = (
     (openai.APITimeoutError, "timed out"),
     (openai.APIConnectionError, "unreachable"),
     (openai.RateLimitError, "overloaded"),
     (openai.InternalServerError, "server error"),
-    (openai.APIError, _REFUSED),
+    (openai.APIError, REFUSED),
 )
 _USELESS = {
     401: None,
@@ -47,7 +47,10 @@ class Named:
     """Where a user has named what the teacher is, and how it is asked; by default in a recipe."""
 
     teacher: str = "url, model and api_key_env of the recipe"
-    request: str = "model, max_tokens, temperature and extra of the recipe"
+    request: str = (
+        "model, extra, max_tokens and temperature of the recipe"
+        ' (either of the last two is not sent if it is "none")'
+    )
 
 
 IN_A_RECIPE = Named()
@@ -136,10 +139,11 @@ class Teacher:
         request = {
             "model": self._settings.model,
             "messages": messages,
-            "temperature": self._settings.temperature,
-            "max_tokens": self._settings.max_tokens,
             "extra_body": self._settings.extra or None,
         }
+        for name in ("temperature", "max_tokens"):
+            if (value := getattr(self._settings, name)) is not None:
+                request[name] = value
         text = json.dumps(request, sort_keys=True)
         key = blake2b(text.encode(), digest_size=16).hexdigest()
         entry = self._journal.get(key)
@@ -161,7 +165,7 @@ class Teacher:
             if len(self._failed) >= self._settings.give_up_after:
                 count = len(self._failed)
                 self._failed.clear()
-                see = f"see {self._named.request}; " if entry.failure == _REFUSED else ""
+                see = f"see {self._named.request}; " if entry.failure == REFUSED else ""
                 raise TeacherFailed(
                     f"the teacher failed {count} times in a row ({entry.failure}); {see}"
                     "its replies so far are in the journal, and another run goes on from them"
