@@ -190,7 +190,7 @@ def _ends_alike(recipe: str, config: str, tmp_path: Path) -> None:
         path, out = tmp_path / f"{name}.toml", tmp_path / name
         path.write_text(config.format(out=out))
         if name == "killed":
-            _kill_at(3, recipe, path, out)
+            _kill_after_a_checkpoint(recipe, path, out)
             assert last_complete(out / "checkpoints") is not None
         subprocess.run(_command(recipe, path), check=True, cwd=ROOT, capture_output=True)
         ends[name] = _weights(out)
@@ -229,7 +229,7 @@ def _command(recipe: str, path: Path) -> list[str]:
     return [sys.executable, "-m", "app", "train", recipe, str(path)]
 
 
-def _kill_at(step: int, recipe: str, path: Path, out: Path) -> None:
+def _kill_after_a_checkpoint(recipe: str, path: Path, out: Path) -> None:
     run = subprocess.Popen(
         _command(recipe, path), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
