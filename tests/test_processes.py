@@ -94,7 +94,7 @@ def test_two_processes_reinforce_what_one_reinforces(config: str, tmp_path: Path
     text = (
         f"{config}max_items = 4\nrollouts = 4\nprompts = 4\nbatch_size = 4\nmax_steps = 1\n"
         # All but greedy: who samples then says the same.
-        "temperature = 0.001\nwarmup = 0.0\nmax_prompt = 256\nmax_response = 24\n"
+        "temperature = 0.001\nwarmup = 0.0\nmax_prompt = 256\nmax_response = 25\n"
     )
     (_, alone), (_, shared) = (run(text, "dual-grpo", count, tmp_path) for count in (1, 2))
     one, two = (next(line for line in lines if "dual/gap" in line) for lines in (alone, shared))
