@@ -64,6 +64,11 @@ def test_it_prints_what_a_step_costs(tiny: Path) -> None:
         assert row in table
 
 
+def test_the_toy_draws_its_picture(tmp_path: Path) -> None:
+    printed("toy", str(tmp_path / "toy.png"))
+    assert (tmp_path / "toy.png").read_bytes().startswith(b"\x89PNG")
+
+
 async def test_the_tables_of_the_real_engine(
     fake: FakeEngine, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,7 +86,8 @@ def test_every_command_of_the_pages_is_one_of_these() -> None:
     pages = "".join(page.read_text() for page in PAGES)
     assert not re.findall(r"python \S*benchmarks/\w+", pages)
     named = set(re.findall(r"python -m benchmarks\.(\w+)", pages))
-    assert named - {"echo"} == {*SHORT, *NEEDS_VLLM, "dual_grpo"}  # the soak's engine is `echo`
+    tried = {*SHORT, *NEEDS_VLLM, "dual_grpo", "toy"}
+    assert named - {"echo"} == tried  # the soak's engine is `echo`
     for name in named:
         assert (ROOT / "benchmarks" / f"{name}.py").is_file()
 
