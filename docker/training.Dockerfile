@@ -13,7 +13,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY model model
 COPY training training
-RUN python3 -m pip --python /opt/personadual wheel --no-deps --no-build-isolation --wheel-dir /wheels .
+RUN python3 -m pip --python /opt/personadual install --no-deps --no-build-isolation --prefix /ours .
 
 FROM python:3.11-slim-bookworm
 ARG LOCK=training-cpu
@@ -27,8 +27,7 @@ RUN if [ "$LOCK" = cuda ]; then \
     && useradd --uid 10001 --home-dir /var/lib/personadual --create-home personadual
 # A change of the source is a layer of its own, and a small one.
 COPY --from=dependencies /opt/personadual /opt/personadual
-RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    python3 -m pip --python /opt/personadual install --no-index --no-deps --no-cache-dir /wheels/*.whl
+COPY --from=build /ours /opt/personadual
 ENV PATH=/opt/personadual/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /var/lib/personadual

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 WORK = Path("/var/tmp/personadual-images")
 BASE = "docker.io/library/python:3.11-slim-bookworm"
 BASE_PACKAGES = "ca-certificates,python3,python3-pip,python3-venv"
+SITE = "opt/personadual/lib/python3.11/site-packages"
 TARGETS = {"engine": ["--target", "cpu"]}
 STAND_IN = "localhost/personadual-stand-in"
 # Debian's Redis and Prometheus, laid out as the images that Compose names: users and volumes.
@@ -125,7 +126,31 @@ def build(name: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         volumes = pip_volumes(Path(folder))
         buildah("bud", *options, "--file", str(file), "--tag", image, *volumes, str(ROOT))
+    if name != "router":
+        require_this_source(image)
     return image
+
+
+def require_this_source(image: str) -> None:
+    """See that the image holds what lies here: a builder's cache may know better.
+
+    Raises:
+        Failed: a file is another one, or is missing.
+    """
+    made = buildah("from", "--pull-never", image)
+    try:
+        installed = Path(buildah("mount", made)) / SITE
+        for package in ("app", "model", "training"):
+            for path in sorted((ROOT / package).rglob("*.py")):
+                there = installed / path.relative_to(ROOT)
+                if not there.is_file() or there.read_bytes() != path.read_bytes():
+                    raise Failed(f"{image} holds another {path.relative_to(ROOT)} than this folder")
+        card = "model/pocket/personadual.json"
+        if (installed / card).read_bytes() != (ROOT / card).read_bytes():
+            raise Failed(f"{image} holds another Pocket than this folder")
+    finally:
+        buildah("umount", made)
+        buildah("rm", made)
 
 
 def configuration(image: str) -> dict[str, Any]:
