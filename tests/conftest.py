@@ -238,21 +238,25 @@ def engine(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 @pytest.fixture(scope="session")
 def tiny(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model of two layers with Pocket's tokenizer and chat template."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return random_model(pocket, folder, hidden_size=64, num_attention_heads=4)
+
+
+def random_model(pocket: Path, folder: Path, **sizes: int) -> Path:
+    """Two random layers with the tokenizer and the chat template of the checkpoint `pocket`."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("tiny")
     tokenizer = AutoTokenizer.from_pretrained(pocket)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
-        num_attention_heads=4,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        **sizes,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

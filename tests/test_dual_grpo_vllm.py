@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from model.card import Card, save_card
+from tests.conftest import random_model
 
 pytestmark = pytest.mark.engine
 WORKER = "tests.colocate_worker"
@@ -21,27 +21,8 @@ WORKER = "tests.colocate_worker"
 def small(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model whose attention heads are as wide as vLLM's kernels ask, and whose context is
     longer than there is memory for."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("small")
-    tokenizer = AutoTokenizer.from_pretrained(pocket)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=2**21,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    save_card(Card(), folder)
-    return folder
+    sizes = {"hidden_size": 128, "num_attention_heads": 2, "max_position_embeddings": 2**21}
+    return random_model(pocket, tmp_path_factory.mktemp("small"), **sizes)
 
 
 def test_two_steps_whose_rollouts_vllm_samples(small: Path, tmp_path: Path) -> None:
