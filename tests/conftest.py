@@ -264,6 +264,40 @@ def random_model(pocket: Path, folder: Path, **sizes: int) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def sharp(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model that is sure of its reply, which hangs on the prompt: with a head that is tied
+    to the embeddings it repeats the last token."""
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    folder = shutil.copytree(tiny, tmp_path_factory.mktemp("sharp") / "model")
+    torch.manual_seed(1)
+    config = LlamaConfig.from_pretrained(tiny, tie_word_embeddings=False)
+    network = AutoModelForCausalLM.from_config(config)
+    torch.nn.init.normal_(network.lm_head.weight, std=1.0)
+    network.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def adapter(tiny: Path, tmp_path: Path) -> Path:
+    """One that was trained: what it adds is not nothing."""
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from training.checkpoints import lora
+
+    network = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), lora(4))
+    torch.manual_seed(0)
+    for name, weight in network.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.02)
+    network.save_pretrained(tmp_path / "begun")
+    return tmp_path / "begun"
+
+
 @pytest.fixture(scope="module")
 def browser(program: Callable[[str], str]) -> Iterator[Browser]:
     """A real Chromium. One a module: its event loop must not outlive the module's tests."""

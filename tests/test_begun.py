@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from training.begun import ENDED, begin
-from training.config import ConfigInvalid, DualGrpoConfig, SftConfig
+from training.begun import BEGUN, ENDED, begin
+from training.config import Config, ConfigInvalid, DualGrpoConfig, SftConfig
 
 
 @pytest.fixture
@@ -64,18 +65,32 @@ def test_another_run_is_refused(config: SftConfig) -> None:
         begin(config)
 
 
-def test_reinforcement_of_another_adapter_is_refused(config: SftConfig, tmp_path: Path) -> None:
+def test_a_setting_that_is_younger_than_the_run_had_its_default(config: SftConfig) -> None:
+    begin(config)
+    train(config.out)
+    path = config.out / BEGUN
+    settings = json.loads(path.read_text())
+    del settings["invariance"]
+    path.write_text(json.dumps(settings))
+    begin(config)
+    path.write_text(json.dumps(settings))
+    with pytest.raises(ConfigInvalid, match=r"invariance was 0\.0, is 2\.0"):
+        begin(changed(config, invariance=2.0))
+
+
+@pytest.mark.parametrize("kind", [SftConfig, DualGrpoConfig])
+def test_training_another_adapter_on_is_refused(
+    kind: type[Config], config: SftConfig, tmp_path: Path
+) -> None:
     weights = tmp_path / "adapter" / "adapter_model.safetensors"
     weights.parent.mkdir()
     weights.write_text("a")
-    dual = DualGrpoConfig(
-        model=tmp_path, data=config.data, out=tmp_path / "rl", adapter=weights.parent
-    )
-    begin(dual)
-    train(dual.out)
+    onward = kind(model=tmp_path, data=config.data, out=tmp_path / "on", adapter=weights.parent)
+    begin(onward)
+    train(onward.out)
     weights.write_text("b")
     with pytest.raises(ConfigInvalid, match="adapter: other content"):
-        begin(dual)
+        begin(onward)
 
 
 def test_both_recipes_ask_before_anything_is_loaded(config: SftConfig, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -36,32 +35,16 @@ def launch(count: int, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def model(tiny: Path, tmp_path: Path) -> Path:
-    """One that is sure of its reply, which hangs on the prompt: with a head that is tied to the
-    embeddings a random model repeats the last token."""
-    import torch
-    from transformers import AutoModelForCausalLM, LlamaConfig
-
-    folder = shutil.copytree(tiny, tmp_path / "model")
-    torch.manual_seed(1)
-    config = LlamaConfig.from_pretrained(tiny, tie_word_embeddings=False)
-    network = AutoModelForCausalLM.from_config(config)
-    torch.nn.init.normal_(network.lm_head.weight, std=1.0)
-    network.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def config(model: Path, tmp_path: Path) -> str:
+def config(sharp: Path, tmp_path: Path) -> str:
     """What both recipes need."""
     items = [item for item in load_items(HELD_OUT) if item.kind is Kind.OBJECTIVE]
     # A random model says random words: so many count as right that rewards differ.
-    words = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    words = json.loads((sharp / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     right = [word[1:] for word in words if word[0] == "Ġ" and word[1:].isalpha()][::3]
     data = tmp_path / "items.jsonl"
     save_items([replace(item, answers=right, match="mention") for item in items[:16]], data)
     return (
-        f'model = "{model}"\ndata = "{data}"\nuse_cpu = true\nlora_rank = 4\nlearning_rate = 1e-3\n'
+        f'model = "{sharp}"\ndata = "{data}"\nuse_cpu = true\nlora_rank = 4\nlearning_rate = 1e-3\n'
     )
 
 
@@ -74,9 +57,14 @@ def run(config: str, recipe: str, count: int, folder: Path) -> tuple[str, list[d
     return said, [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_train_what_one_trains(config: str, tmp_path: Path) -> None:
+# Ten pairs and four rows alone are three whole steps: of a part of one, two processes fill up.
+PAIRS = "seed = 1\nmax_items = 14\npaired = 1.0\ninvariance = 2.0\n"
+
+
+@pytest.mark.parametrize("pairs", ["", PAIRS], ids=["alone", "pairs"])
+def test_two_processes_train_what_one_trains(config: str, pairs: str, tmp_path: Path) -> None:
     """The same rows make the same weights, whoever reads them."""
-    text = f"{config}rows = 8\nbatch_size = 4\nepochs = 2\nmax_length = 320\nforced = 0.0\n"
+    text = f"{config}{pairs}rows = 8\nbatch_size = 4\nepochs = 2\nmax_length = 320\nforced = 0.0\n"
     (_, alone), (said, shared) = (run(text, "sft", count, tmp_path) for count in (1, 2))
     assert said.count("trained:") == 1
     assert said.count(" rows, ") == 1

@@ -150,30 +150,14 @@ def recipes(tiny: Path, tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def adapter(tiny: Path, tmp_path: Path) -> Path:
-    """One that was trained: what it adds is not nothing."""
-    import torch
-    from peft import get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    from training.checkpoints import lora
-
-    network = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), lora(4))
-    torch.manual_seed(0)
-    for name, weight in network.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.02)
-    network.save_pretrained(tmp_path / "begun")
-    return tmp_path / "begun"
-
-
+@pytest.mark.parametrize("recipe", ["sft", "dual-grpo"])
 def test_a_killed_run_that_trains_an_adapter_on_keeps_its_steps(
-    recipes: dict[str, str], adapter: Path, tmp_path: Path
+    recipe: str, recipes: dict[str, str], adapter: Path, tmp_path: Path
 ) -> None:
-    """TRL then holds two adapters; the trained one must not begin from the first one again."""
-    onward = recipes["dual-grpo"].replace("lora_rank = 4", f'adapter = "{adapter}"')
-    _ends_alike("dual-grpo", onward, tmp_path)
+    """In DualGRPO TRL then holds two adapters; the trained one must not begin from the first one
+    again."""
+    onward = recipes[recipe].replace("lora_rank = 4", f'adapter = "{adapter}"')
+    _ends_alike(recipe, onward, tmp_path)
 
 
 @pytest.mark.parametrize("recipe", ["sft", "dual-grpo"])

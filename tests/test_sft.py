@@ -57,6 +57,21 @@ def test_two_steps(config: SftConfig) -> None:
     ]
 
 
+def test_an_adapter_is_trained_on(config: SftConfig, adapter: Path) -> None:
+    """By steps of next to nothing it stays what it was; base and rank are its own."""
+    from safetensors.torch import load_file
+
+    from training.sft import train
+
+    update = {"adapter": adapter, "lora_rank": None, "learning_rate": 1e-9}
+    ended = train(config.model_copy(update=update), Console())
+    assert ended == config.out / "adapter"
+    before, after = (load_file(one / "adapter_model.safetensors") for one in (adapter, ended))
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        assert (after[name].float() - tensor).abs().max() < 1e-3, name
+
+
 def test_the_loss_begins_at_the_tag(config: SftConfig, tiny: Path) -> None:
     """The prompt ends where the reply opens, also as token ids; a forced tag is in the prompt."""
     from transformers import AutoTokenizer
@@ -102,6 +117,9 @@ def test_rows_over_the_limit_are_dropped_not_cut(config: SftConfig, tiny: Path) 
         ("= 3", "not TOML"),
         ("max_length = 1000000", "context holds"),
         ('data = "nowhere.jsonl"', "nowhere.jsonl is not there"),
+        ('adapter = "nowhere"', "adapter: nowhere is not there"),
+        (f'adapter = "{CONFIGS}"', "adapter: .*configs holds no adapter .no adapter_config.json"),
+        ('lora_rank = 4\nadapter = "x"', "name one of them"),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_line(

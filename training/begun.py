@@ -33,7 +33,10 @@ def begin(config: Config) -> bool:
     now = _made_of(config)
     path, ended = config.out / BEGUN, config.out / ENDED
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        # A setting that is younger than the run had its default.
+        fields = type(config).model_fields.items()
+        before = {name: field.default for name, field in fields if not field.is_required()}
+        before |= json.loads(path.read_text(encoding="utf-8"))
         names = {**before, **now}.keys() - FREE
         changed = [name for name in names if before.get(name) != now.get(name)]
         has_trained = ended.exists() or last_complete(config.out / CHECKPOINTS) is not None
@@ -64,9 +67,8 @@ def begin(config: Config) -> bool:
 def _made_of(config: Config) -> dict[str, Any]:
     settings = config.model_dump(mode="json", exclude=set(FREE))
     settings["data_sha256"] = _digest(config.data)
-    adapter: Path | None = getattr(config, "adapter", None)
-    if adapter is not None:
-        settings["adapter_sha256"] = _digest(adapter / "adapter_model.safetensors")
+    if config.adapter is not None:
+        settings["adapter_sha256"] = _digest(config.adapter / "adapter_model.safetensors")
     return settings
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from model.card import FILE_NAME as CARD
+from training import cpu
 from training.config import Config
 
 KEPT = frozenset({"adapter_config.json", "adapter_model.safetensors", CARD})
@@ -35,10 +36,28 @@ def _is_complete(path: Path) -> bool:
     return True
 
 
-def base_dtype(config: Config, *, is_adapter: bool) -> str:
+def open_network(config: Config) -> Any:
+    """What a run trains: the whole model, or the adapter on it that is trained on. A new adapter
+    is the trainer's to add (`lora`).
+
+    Its trainer's arguments come first: ZeRO-3 shares out what is loaded once they say that it does.
+    """
+    from transformers import AutoModelForCausalLM
+
+    network: Any = AutoModelForCausalLM.from_pretrained(
+        config.model, dtype=base_dtype(config), **(cpu.EAGER if config.use_cpu else {})
+    )
+    if config.adapter is None:
+        return network
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(network, config.adapter, is_trainable=True)
+
+
+def base_dtype(config: Config) -> str:
     """Of the weights that are read. Those that are trained stay in float32: in half of it a step
     of 1e-6 is lost on most. Beside an adapter they only stand there."""
-    is_half = config.bf16 and is_adapter and not config.use_cpu
+    is_half = config.bf16 and config.is_adapter and not config.use_cpu
     return "bfloat16" if is_half else "float32"
 
 

@@ -43,6 +43,10 @@ class Config(BaseModel, ABC):
     """For the chat template, beside those of the base's card; the trained card has them too."""
     max_items: Annotated[int, Field(ge=1)] | None = None
     save_steps: Annotated[int, Field(ge=1)] = 100
+    adapter: Path | None = None
+    """A LoRA of `model` that is trained on."""
+    lora_rank: Annotated[int, Field(ge=1)] | None = None
+    """Of a new one. Without both, all weights are trained."""
     probe: Path | None = None
     """Held-out items on which the un-forced choice of the mode is watched."""
     probe_items: Annotated[int, Field(ge=2)] = 64
@@ -52,6 +56,17 @@ class Config(BaseModel, ABC):
     @abstractmethod
     def longest(self) -> int:
         """Tokens of the longest row, which the model's context must hold."""
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether a LoRA is trained, and not all weights."""
+        return self.adapter is not None or self.lora_rank is not None
+
+    @model_validator(mode="after")
+    def _one_adapter(self) -> Self:
+        if self.adapter is not None and self.lora_rank is not None:
+            raise ValueError("adapter and lora_rank: name one of them")
+        return self
 
 
 class SftConfig(Config):
@@ -70,8 +85,9 @@ class SftConfig(Config):
     """The share of items that is trained in the mode that they do not ask for, too."""
     paired: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The share of general rows under a persona that is trained under the item's other one, too."""
-    lora_rank: Annotated[int, Field(ge=1)] | None = None
-    """Without one, all weights are trained."""
+    invariance: Annotated[float, Field(ge=0)] = 0.0
+    """The weight of the divergence between the two rows of such a pair (`training/invariance.py`).
+    """
     only_mode: Mode | None = None
     """Trains every item in this mode alone: what a model without the choice would be. No rows are
     paired then."""
@@ -80,18 +96,25 @@ class SftConfig(Config):
     def longest(self) -> int:
         return self.max_length
 
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if self.invariance and (not self.paired or self.only_mode is not None):
+            raise ValueError(
+                "invariance needs paired, the share of rows that stand in pairs, and no only_mode"
+            )
+        if self.invariance and self.batch_size % 2:
+            raise ValueError("invariance needs an even batch_size: a pair is read in one pass")
+        return self
+
 
 class DualGrpoConfig(Config):
     """DualGRPO; the defaults are the paper's.
 
     `rollouts` per prompt, half of them in each mode; `prompts` per step; `batch_size` rows in one
-    forward pass. `adapter` goes on training one; `lora_rank` begins a new one; without both, all
-    weights are trained. `generation`: transformers' own, vLLM in the same process (`colocate`), or
-    vLLM behind `server_url`.
+    forward pass. `generation`: transformers' own, vLLM in the same process (`colocate`), or vLLM
+    behind `server_url`.
     """
 
-    adapter: Path | None = None
-    lora_rank: Annotated[int, Field(ge=1)] | None = None
     rollouts: Annotated[int, Field(ge=2, multiple_of=2)] = 8
     prompts: Annotated[int, Field(ge=1)] = 64
     batch_size: Annotated[int, Field(ge=1)] = 8
@@ -121,8 +144,6 @@ class DualGrpoConfig(Config):
         for name, needed in (("server_url", "server"), ("vllm_memory", "colocate")):
             if name in self.model_fields_set and self.generation != needed:
                 raise ValueError(f'{name} is for generation = "{needed}"')
-        if self.adapter is not None and self.lora_rank is not None:
-            raise ValueError("adapter and lora_rank: name one of them")
         return self
 
 
@@ -140,12 +161,13 @@ def load_config(path: Path, kind: type[C]) -> C:
     except CheckpointInvalid as error:
         raise ConfigInvalid(f"{path}: model: {error.message}") from error
     for name in ("data", "probe", "adapter"):
-        named = getattr(config, name, None)
+        named: Path | None = getattr(config, name)
         if named is not None and not named.exists():
             raise ConfigInvalid(f"{path}: {name}: {named} is not there")
-    adapter: Path | None = getattr(config, "adapter", None)
-    if adapter is not None and not (adapter / ADAPTER_CONFIG).is_file():
-        raise ConfigInvalid(f"{path}: adapter: {adapter} holds no adapter (no {ADAPTER_CONFIG})")
+    if config.adapter is not None and not (config.adapter / ADAPTER_CONFIG).is_file():
+        raise ConfigInvalid(
+            f"{path}: adapter: {config.adapter} holds no adapter (no {ADAPTER_CONFIG})"
+        )
     context = _context(config.model)
     if context is not None and config.longest > context:
         raise ConfigInvalid(

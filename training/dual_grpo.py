@@ -19,7 +19,7 @@ from model.mode import TagIds
 from training import cpu, processes
 from training.begun import CHECKPOINTS, begin
 from training.cards import base_card
-from training.checkpoints import base_dtype, last_complete, lora, shrink
+from training.checkpoints import last_complete, lora, open_network, shrink
 from training.config import ConfigInvalid, DualGrpoConfig
 from training.hardware import require_hardware
 from training.items import load_items, messages, require_personas
@@ -103,8 +103,7 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     """
     card = base_card(config)
     settings = arguments(config, card)
-    is_adapter = config.adapter is not None or config.lora_rank is not None
-    folder = config.out / ("adapter" if is_adapter else "model")
+    folder = config.out / ("adapter" if config.is_adapter else "model")
     require_hardware(config)
     if begin(config):
         logger.info("already trained; remove %s to train again", config.out)
@@ -113,28 +112,19 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
         cpu.prepare()
     # Heavy imports stay here: `personadual --help` must not wait for torch.
     from datasets import Dataset
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
     from trl import GRPOConfig
 
     from training.dual_trainer import DualGRPOTrainer
     from training.ordered_trainer import OrderedGRPOTrainer
     from training.progress import attach
 
-    # Before the model: ZeRO-3 shares out what is loaded once these arguments say that it does.
     prepared = GRPOConfig(**settings)
     tokenizer = AutoTokenizer.from_pretrained(config.model)
     tag_ids = read_tag_ids(tokenizer, card)
     found = rows(config, card, tokenizer)
-    network: Any = AutoModelForCausalLM.from_pretrained(
-        config.model,
-        dtype=base_dtype(config, is_adapter=is_adapter),
-        **(cpu.EAGER if config.use_cpu else {}),
-    )
-    if config.adapter is not None:
-        network = PeftModel.from_pretrained(network, config.adapter, is_trainable=True)
     shared: dict[str, Any] = {
-        "model": network,
+        "model": open_network(config),
         "reward_funcs": rewards(tokenizer, card, tag_ids),
         "args": prepared,
         "train_dataset": Dataset.from_list(found),
@@ -152,7 +142,7 @@ def train(config: DualGrpoConfig, console: Console) -> Path:
     trainer.save_model(str(folder))
     recipe = "DualGRPO" if config.forced_tags else "GRPO"
     if trainer.is_world_process_zero():
-        if is_adapter:
+        if config.is_adapter:
             shrink(folder)
         save_card(trained_card(config, recipe, trainer.state), folder)
         write_run(config, recipe, trainer.state)

@@ -55,9 +55,11 @@ class EpochLengthSampler(LengthGroupedSampler):
 class OrderedSFTTrainer(SFTTrainer):
     """An SFTTrainer that can go on at any step, its order the same for any number of processes."""
 
+    sampler: type[EpochLengthSampler] = EpochLengthSampler
+
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochLengthSampler:
         made = super()._get_train_sampler(train_dataset)
-        return EpochLengthSampler(
+        return self.sampler(
             made.batch_size * self.args.world_size,  # the rows of a step, which are of one length
             lengths=made.lengths,
             seed=self.args.data_seed,

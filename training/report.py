@@ -24,6 +24,7 @@ PICTURES = {
     "dual/reward_general": "reward, general",
     "dual/reward_personalized": "reward, personalised",
     "dual/gap": "gap: personalised minus general",
+    "invariance": "divergence of a reply under two personas, nats",
     "kl": "KL to the reference, nats",
     "mode/probability_personal": "un-forced probability of personalised mode where it is right",
     "mode/probability_factual": "un-forced probability of personalised mode where general is",

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from model.mode import Mode, Tags
 from model.prompt import PromptForm
 from training.items import Condition, DataInvalid, Item, Kind, messages, mode_under, write_reply
 
+R = TypeVar("R")
 NONE, ALIGNED, UNALIGNED = Condition
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of SFT. `opening` is given and not trained: the tag, where a mode was forced."""
+    """A row of SFT. `opening` is given and not trained: the tag, where a mode was forced.
+
+    A `twin` is the row before it under the item's other persona.
+    """
 
     messages: list[dict[str, Any]]
     opening: str
     completion: str
+    is_twin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,20 @@ def sft_rows(
             is_open = item.condition is None and condition is not NONE and mode is Mode.GENERAL
             if is_open and rng.random() < paired:
                 swapped = ALIGNED if condition is UNALIGNED else UNALIGNED
-                yield _row(item, swapped, mode, form, tags, is_forced=is_forced)
+                twin = _row(item, swapped, mode, form, tags, is_forced=is_forced)
+                yield replace(twin, is_twin=True)
+
+
+def side_by_side(rows: Sequence[R], twins: Sequence[bool], length: Callable[[R], int]) -> list[R]:
+    """Rows in twos: each pair, and the others beside one of about their own length.
+
+    `twins` says of each row whether the row before it is the other one of its pair. An odd row
+    comes last, alone.
+    """
+    after = [*twins[1:], False]
+    pairs = [row for row, *of in zip(rows, twins, after, strict=True) if any(of)]
+    alone = [row for row, *of in zip(rows, twins, after, strict=True) if not any(of)]
+    return [*pairs, *sorted(alone, key=length)]
 
 
 def sft_conditions(

@@ -18,13 +18,13 @@ from model.card import save_card
 from training import cpu, processes
 from training.begun import CHECKPOINTS, begin
 from training.cards import base_card
-from training.checkpoints import base_dtype, last_complete, lora, shrink
+from training.checkpoints import last_complete, lora, open_network, shrink
 from training.config import ConfigInvalid, SftConfig
 from training.hardware import require_hardware
 from training.items import load_items, require_personas
 from training.probe import open_probe
 from training.report import trained_card, write_run
-from training.rows import sft_conditions, sft_rows
+from training.rows import sft_conditions, sft_rows, side_by_side
 
 logger = logging.getLogger("personadual.training")
 
@@ -47,7 +47,8 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
     # Llama's template writes the token that begins a text, and its tokenizer adds it again.
     opens_twice = tokenizer.bos_token_id in tokenizer("")["input_ids"]
     found: list[dict[str, str]] = []
-    dropped = 0
+    twins: list[bool] = []
+    dropped, is_short = 0, False
     for row in sft_rows(
         items[: config.max_items],
         card.prompt,
@@ -63,7 +64,9 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
         if opens_twice:
             prompt = prompt.removeprefix(tokenizer.bos_token)
         whole = prompt + row.opening + row.completion
-        if len(tokenizer(whole)["input_ids"]) < config.max_length:
+        was_short, is_short = is_short, len(tokenizer(whole)["input_ids"]) < config.max_length
+        if is_short:
+            twins.append(row.is_twin and was_short)
             found.append({"prompt": prompt + row.opening, "completion": row.completion})
         else:
             dropped += 1
@@ -73,6 +76,13 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
             f" {config.max_length} tokens and dropped"
         )
     logger.info("%d rows, %d over the limit and dropped", len(found), dropped)
+    if config.invariance and not any(twins):
+        raise ConfigInvalid(
+            f"{config.data}: no general row stands under both personas of its item, which"
+            " invariance needs: each says its own condition, or is too long"
+        )
+    if config.invariance:
+        return side_by_side(found, twins, lambda row: len(row["prompt"]) + len(row["completion"]))
     return found
 
 
@@ -86,7 +96,7 @@ def train(config: SftConfig, console: Console) -> Path:
         DataInvalid: the data cannot be read, or an item lacks a persona or a trace.
         CardInvalid: the card is malformed.
     """
-    folder = config.out / ("adapter" if config.lora_rank else "model")
+    folder = config.out / ("adapter" if config.is_adapter else "model")
     require_hardware(config)
     if begin(config):
         logger.info("already trained; remove %s to train again", config.out)
@@ -98,6 +108,7 @@ def train(config: SftConfig, console: Console) -> Path:
     from transformers import AutoTokenizer
     from trl import SFTConfig
 
+    from training.invariance import InvariantSFTTrainer
     from training.ordered_trainer import OrderedSFTTrainer
     from training.progress import attach
 
@@ -125,24 +136,25 @@ def train(config: SftConfig, console: Console) -> Path:
         report_to=["tensorboard"],
         seed=config.seed,
         data_seed=config.seed,
-        model_init_kwargs={
-            "dtype": base_dtype(config, is_adapter=config.lora_rank is not None),
-            **(cpu.EAGER if config.use_cpu else {}),
-        },
     )
-    trainer = OrderedSFTTrainer(
-        model=str(config.model),
-        args=arguments,
-        train_dataset=Dataset.from_list(found),
-        processing_class=tokenizer,
-        peft_config=lora(config.lora_rank),
+    shared: dict[str, Any] = {
+        "model": open_network(config),
+        "args": arguments,
+        "train_dataset": Dataset.from_list(found),
+        "processing_class": tokenizer,
+        "peft_config": lora(config.lora_rank),
+    }
+    trainer = (
+        InvariantSFTTrainer(weight=config.invariance, **shared)
+        if config.invariance
+        else OrderedSFTTrainer(**shared)
     )
     attach(trainer, config.out, console, open_probe(config, tokenizer), config.probe_every)
     last = last_complete(config.out / CHECKPOINTS)
     trainer.train(resume_from_checkpoint=last and str(last))
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
-        if config.lora_rank:
+        if config.is_adapter:
             shrink(folder)
         save_card(trained_card(config, "SFT", trainer.state), folder)
         write_run(config, "SFT", trainer.state)
