@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.markup import escape
 
-from model.console import console, reported
+from model.console import console, errors, reported
+from model.validation import describe
 from training.config import ConfigInvalid
 from training.data.recipe import Recipe, check_files, load_recipe
 
-data_app = typer.Typer(help="Build training data from sources and a teacher.", no_args_is_help=True)
+JOURNAL = ".journal.jsonl"
+
+data_app = typer.Typer(help="Build training data.", no_args_is_help=True)
 
 
 @data_app.callback()
 def data() -> None:
-    """Build training data from sources and a teacher."""
+    """Build training data."""
 
 
 @data_app.command()
@@ -60,6 +64,49 @@ def build(
             built.ledger.require()
         elif built.ledger.short():
             console.print(f"  [yellow]{built.ledger.short()} short of the quotas[/yellow]")
+
+
+@data_app.command("own-answers")
+def own_answers(
+    url: Annotated[str, typer.Argument(help="The gateway, like http://127.0.0.1:8080.")],
+    model: Annotated[str, typer.Argument(help="The model's name there.")],
+    items: Annotated[Path, typer.Argument(help="Items (JSONL); their traces may be missing.")],
+    out: Annotated[Path, typer.Argument(help="The items to write; a journal goes beside it.")],
+    max_tokens: Annotated[
+        int,
+        typer.Option(min=16, help="Longest reply, reasoning included; a longer one is left out."),
+    ] = 1024,
+    concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests at once.")] = 16,
+    api_key: Annotated[
+        str, typer.Option(envvar="OPENAI_API_KEY", show_envvar=True, help="Key of the gateway.")
+    ] = "none",
+) -> None:
+    """Ask a model each question in general mode, without a persona; its replies become the traces.
+
+    The journal keeps what was answered: of a model that was trained anew, under the same name, it
+    has to be removed.
+    """
+    if out.resolve() == items.resolve():
+        raise typer.BadParameter(f"{out} holds the questions", param_hint="OUT")
+    with reported("stopped; the journal keeps what was answered, run it again to go on"):
+        from training.data import own_answers as use_case
+        from training.items import DataInvalid, load_items, save_items
+
+        try:
+            settings = use_case.asked(url, model, concurrency=concurrency, max_tokens=max_tokens)
+        except ValidationError as error:
+            raise typer.BadParameter(describe(error), param_hint="URL") from error
+        made, dropped = asyncio.run(
+            use_case.ask(load_items(items), settings, api_key, out.with_suffix(JOURNAL), console)
+        )
+        try:
+            save_items(made, out)
+        except OSError as error:
+            raise DataInvalid(f"{out} cannot be written: {error.strerror or error}") from error
+        if dropped:
+            left = f"{dropped.total()} left out ({use_case.said(dropped)})"
+            errors.print(f"  [yellow]{escape(left)}[/yellow]", soft_wrap=True)
+        console.print(f"  {len(made)} items: {escape(str(out))}", soft_wrap=True)
 
 
 def _api_key(recipe: Recipe, path: Path) -> str:

@@ -1,7 +1,8 @@
 """Journal: every reply of the teacher, appended as it comes, so that none is asked for twice.
 
-A line is `{"key", "text" or "failure", "prompt_tokens", "completion_tokens"}`; the key stands for
-the whole request. It holds personas: it is data, and lies beside the data.
+A line is `{"key", "text" or "failure", "prompt_tokens", "completion_tokens"}`, with `reasoning`
+where that was asked for too; the key stands for the whole request. It holds personas: it is data,
+and lies beside the data.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Entry:
 
     key: str
     text: str | None = None
+    reasoning: str | None = None
     failure: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0

@@ -87,15 +87,23 @@ class Teacher:
 
     On leaving without an error, what failed last is kept if the teacher answered in this run at
     all. An error may be the end of an outage: what led to it is asked for again.
+    `with_reasoning` keeps the reasoning that stands beside a reply's text, which may be long.
     """
 
     def __init__(
-        self, settings: TeacherSettings, api_key: str, journal: Journal, named: Named = IN_A_RECIPE
+        self,
+        settings: TeacherSettings,
+        api_key: str,
+        journal: Journal,
+        named: Named = IN_A_RECIPE,
+        *,
+        with_reasoning: bool = False,
     ) -> None:
         self.meter = Meter()
         self._settings = settings
         self._named = named
         self._journal = journal
+        self._with_reasoning = with_reasoning
         self._client = open_client(
             settings.url, api_key=api_key, timeout_s=settings.timeout_s, retries=settings.retries
         )
@@ -113,14 +121,24 @@ class Teacher:
         """
         reason = ""
         for attempt in range(self._settings.tries):
-            entry = await self._reply(wish.messages(attempt))
-            if entry.text is None:
-                raise Dropped(entry.failure or "no text")
+            text, _reasoning = await self.reply(wish.messages(attempt))
             try:
-                return wish.read(entry.text)
+                return wish.read(text)
             except Unusable as error:
                 reason = str(error)
         raise Dropped(reason)
+
+    async def reply(self, messages: list[dict[str, str]]) -> tuple[str, str]:
+        """What it says to this: text and reasoning, which is empty where there is none.
+
+        Raises:
+            Dropped: it says nothing, or not to the end.
+            TeacherFailed: the teacher cannot be used at all.
+        """
+        entry = await self._reply(messages)
+        if entry.text is None:
+            raise Dropped(entry.failure or "no text")
+        return entry.text, entry.reasoning or ""
 
     async def __aenter__(self) -> Self:
         return self
@@ -195,7 +213,7 @@ class Teacher:
                 ) from None
             failure = next(said for kind, said in _FAILURES if isinstance(error, kind))
             return Entry(key, failure=failure)
-        return _entry(key, response)
+        return _entry(key, response, with_reasoning=self._with_reasoning)
 
 
 _BROKEN = "no chat completion"
@@ -203,7 +221,7 @@ _PASSING = frozenset({_BROKEN, *(said for _kind, said in _FAILURES)})
 """Failures of the teacher, not of what was asked, if they come in a row."""
 
 
-def _entry(key: str, response: object) -> Entry:
+def _entry(key: str, response: object, *, with_reasoning: bool) -> Entry:
     """What a response holds. The client does not check it: any JSON, or any text, may come."""
     if not isinstance(response, ChatCompletion):
         return Entry(key, failure=_BROKEN)
@@ -215,8 +233,21 @@ def _entry(key: str, response: object) -> Entry:
     usage = response.usage
     tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
     if reason == "length":
-        return Entry(key, None, "cut off", *tokens)
+        return Entry(key, None, None, "cut off", *tokens)
     if not isinstance(text, str) or not text.strip():
-        return Entry(key, None, "empty", *tokens)
-    # Half of a surrogate pair is JSON, but no text that a file could hold.
-    return Entry(key, text.encode("utf-8", "replace").decode(), None, *tokens)
+        return Entry(key, None, None, "empty", *tokens)
+    reasoning = _reasoning(choice.message) if with_reasoning else None
+    return Entry(key, _whole(text), reasoning and _whole(reasoning), None, *tokens)
+
+
+def _reasoning(message: object) -> str | None:
+    """Under whichever of its two names a server sends it."""
+    for name in ("reasoning", "reasoning_content"):
+        if isinstance(found := getattr(message, name, None), str):
+            return found
+    return None
+
+
+def _whole(text: str) -> str:
+    """Half of a surrogate pair is JSON, but no text that a file could hold."""
+    return text.encode("utf-8", "replace").decode()
