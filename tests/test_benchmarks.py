@@ -33,6 +33,7 @@ SHORT = {
 NEEDS_VLLM = {
     "engine": "two real vLLM servers at once",
     "arms": "hours of training, and each arm served and evaluated",
+    "settle": "a checkpoint served and asked",
     "figures": "a checkpoint served and evaluated",
 }
 """Too long for here, and why."""

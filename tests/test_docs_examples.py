@@ -125,13 +125,16 @@ def test_the_fields_of_an_item_are_documented() -> None:
 
 
 def test_the_configurations_that_are_shown_can_be_read(tmp_path: Path) -> None:
-    sft, dual = blocks("training.md", "toml")
+    settle, sft, dual = blocks("training.md", "toml")
     for text, kind in ((sft, SftConfig), (dual, DualGrpoConfig)):
         path = tmp_path / "shown.toml"
         path.write_text(text)
         config = read_config(path, kind)
         assert config.chat_template_kwargs == {"enable_thinking": False}
-    assert tomllib.loads(dual)["adapter"] == f"{tomllib.loads(sft)['out']}/adapter"
+    first, settled = tomllib.loads(sft), tomllib.loads(settle)
+    assert tomllib.loads(dual)["adapter"] == settled["adapter"] == f"{first['out']}/adapter"
+    del first["lora_rank"]
+    assert SftConfig.model_validate({**first, **settled}).invariance > 0
 
 
 @pytest.mark.parametrize("text", blocks("operations.md", "yaml"))

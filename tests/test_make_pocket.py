@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 COMMAND = """#!/bin/sh
 echo "$*" >> asked
 case "$*" in
+"train sft configs/pocket-settle"*) folder=runs/pocket-settle ;;
 "train sft"*) folder=runs/pocket-sft ;;
 "train dual-grpo"*) folder=runs/pocket-dual-grpo ;;
 "model export"*) mkdir -p runs/pocket; echo exported > runs/pocket/personadual.json ;;
@@ -27,7 +28,7 @@ exec "$@"
 """
 
 
-def test_it_trains_measures_and_keeps_what_both_stages_left(tmp_path: Path) -> None:
+def test_it_trains_measures_and_keeps_what_each_stage_left(tmp_path: Path) -> None:
     """A half-written adapter from an earlier kill stops nothing: the recipes themselves know what
     has ended."""
     binaries = tmp_path / ".venv" / "bin"
@@ -46,6 +47,8 @@ def test_it_trains_measures_and_keeps_what_both_stages_left(tmp_path: Path) -> N
     assert [" ".join(line.split()[:2]) for line in asked] == [
         "model build",
         "train sft",
+        "-m benchmarks.settle",
+        "train sft",
         "train dual-grpo",
         "model export",
         "train calibrate",
@@ -54,7 +57,9 @@ def test_it_trains_measures_and_keeps_what_both_stages_left(tmp_path: Path) -> N
     ]
     kept = tmp_path / "model" / "pocket"
     assert (kept / "personadual.json").read_text().split() == ["exported", "calibrated", "measured"]
-    assert "sft" in (kept / "sft" / "run.md").read_text()
+    assert "pocket-sft" in (kept / "sft" / "run.md").read_text()
+    assert "pocket-settle" in (kept / "settle" / "run.md").read_text()
     assert "dual-grpo" in (kept / "run.md").read_text()
-    assert (kept / "sft" / "loss.png").is_file()
+    for stage in ("sft", "settle"):
+        assert (kept / stage / "loss.png").is_file()
     assert "dual-grpo" in (kept / "adapter" / "adapter_model.safetensors").read_text()

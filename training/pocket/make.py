@@ -21,6 +21,7 @@ from training.pocket.wish import Wish, with_options
 
 SEED = 20260108
 TRAIN, REINFORCE, HELD_OUT, CALIBRATION = 4_800, 1_600, 1_600, 400
+SETTLED_FACTS, SETTLED_OTHERS = 2_300, 1_000
 SHARES = {"fact": 50, "interest": 30, "taste": 14, "chat": 6}
 HARD_SHARE = 0.2
 
@@ -35,6 +36,16 @@ def make(side: Side, count: int) -> list[Item]:
         persona = "" if item.kind is Kind.OBJECTIVE else item.personas[Condition.ALIGNED]
         items.setdefault((item.question, persona), item)
     return list(items.values())
+
+
+def to_settle() -> list[Item]:
+    """What the model itself is asked (`python -m benchmarks.settle`), and so no file of the set: of
+    the side for reinforcement, beyond what DualGRPO sees of it, with more facts than its share."""
+    items = make(Side.REINFORCE, 6_500)
+    random.Random(5).shuffle(items)
+    facts = [item for item in items if item.kind is Kind.OBJECTIVE]
+    others = [item for item in items if item.kind is not Kind.OBJECTIVE]
+    return facts[:SETTLED_FACTS] + others[:SETTLED_OTHERS]
 
 
 def _draw(rng: random.Random, side: Side, name: str) -> Item:

@@ -1,0 +1,72 @@
+"""What Pocket settles on: which questions, and what is done again after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from benchmarks.settle import make
+from training.items import Kind, load_items
+from training.pocket.make import to_settle
+
+DATA = Path(__file__).parents[1] / "training" / "pocket" / "data"
+
+
+def test_the_questions_are_of_the_side_for_reinforcement() -> None:
+    """The same ones every time, those among them that DualGRPO sees too."""
+    items = to_settle()
+    assert [item.kind is Kind.OBJECTIVE for item in items] == [True] * 2_300 + [False] * 1_000
+    assert items == to_settle()
+    assert len({item.id for item in items}) == len(items)
+    assert all(item.id.startswith("reinforce-") for item in items)
+    reinforced = {item.id: item for item in load_items(DATA / "reinforce.jsonl")}
+    assert all(item == reinforced.get(item.id, item) for item in items)
+    for name in ("train", "held_out", "calibration"):
+        others = {item.question for item in load_items(DATA / f"{name}.jsonl")}
+        assert not others & {item.question for item in items if item.kind is Kind.OBJECTIVE}
+
+
+class Product:
+    """Stands for the product's commands; `killed_in` does not come back."""
+
+    def __init__(self, killed_in: str = "") -> None:
+        self.ran: list[str] = []
+        self.killed_in = killed_in
+
+    def __call__(self, *arguments: object, processes: int = 1) -> None:
+        self.ran.append(str(arguments[1]))
+        if arguments[1] == "own-answers":
+            url, name, questions, own = map(str, arguments[2:6])
+            assert (url, name) == ("http://served", "checkpoint")
+            Path(own).write_bytes(Path(questions).read_bytes())
+        if arguments[1] == self.killed_in:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def serve(self, checkpoint: Path, data: Path) -> Iterator[str]:
+        self.ran.append("serve")
+        yield "http://served"
+
+
+def test_a_stage_has_ended_only_when_it_has(tmp_path: Path) -> None:
+    """Another adapter is asked anew, and its items take the place of the first one's."""
+    sft, out = tmp_path / "sft", tmp_path / "own"
+    sft.mkdir()
+    weights = sft / "adapter_model.safetensors"
+    weights.write_text("first")
+    killed = Product(killed_in="own-answers")
+    with pytest.raises(KeyboardInterrupt):
+        make(sft, out, killed, killed.serve)
+    assert not (out / "items.jsonl").exists()
+    again = Product()
+    for _ in range(2):
+        made = make(sft, out, again, again.serve)
+    assert again.ran == ["serve", "own-answers"]
+    assert made == out / "items.jsonl"
+    assert load_items(made) == to_settle()
+    weights.write_text("second")
+    make(sft, out, again, again.serve)
+    assert again.ran[2:] == ["export", "serve", "own-answers"]
