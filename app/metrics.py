@@ -7,11 +7,12 @@ imported; `personadual serve` makes the folder and sets the variable before a wo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -24,7 +25,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from model.decision import Decision
+from model.decision import Decision, Source
 from model.mode import Mode
 from model.persona import PersonaStatus
 
@@ -33,6 +34,7 @@ _REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 12
 _TOKEN_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _OVERHEAD_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _LOOKUP_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
+_FAILURES = ("500", "502", "503", "504")
 _PROBABILITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 
@@ -246,23 +248,26 @@ class Metrics:
 
     def _start_at_zero(self) -> None:
         """A counter that appears with its first event hides that event from `rate`."""
-        for outcome in LookupOutcome:
-            self.persona_lookups(outcome)
-        for check in LimitOutcome:
-            self.limit_checks(check)
-        for result in PolicyOutcome:
-            self.policy_reloads(result)
-        for operation in PersonaWrite:
-            self.persona_writes(operation)
-        for reason in Rejection:
-            self.rejected(reason)
-        for shadow in ShadowOutcome:
-            self.shadows(shadow)
+        by_value: tuple[tuple[Callable[[Any], object], type[StrEnum]], ...] = (
+            (self.persona_lookups, LookupOutcome),
+            (self.persona_writes, PersonaWrite),
+            (self.limit_checks, LimitOutcome),
+            (self.policy_reloads, PolicyOutcome),
+            (self.rejected, Rejection),
+            (self.shadows, ShadowOutcome),
+        )
+        for child, values in by_value:
+            for value in values:
+                child(value)
+        for status in ("200", *_FAILURES):
+            self.requests(Route.CHAT, status)
         for mode in Mode:
             self.request_seconds(mode)
             self.first_token_seconds(mode)
             for kind in TokenKind:
                 self._token(mode, kind)
+            for persona in PersonaStatus:
+                self._decision(mode, Source.MODEL, persona)
 
 
 def _forget_the_dead(shared_dir: Path) -> None:

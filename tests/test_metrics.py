@@ -42,6 +42,7 @@ NAMES = {
     "limit_checks_total": {"outcome"},
     "inflight": set(),
 }
+CHAT = 'personadual_requests_total{route="chat",status="%d"}'
 
 
 def scrape(gateway: Gateway) -> str:
@@ -83,7 +84,17 @@ def test_what_a_request_counts(gateway: Gateway, script: Script) -> None:
     assert value(text, 'personadual_first_token_seconds_count{mode="general"}') == 1
     assert value(text, 'personadual_tokens_total{kind="completion",mode="general"}') == 2 * 10
     assert value(text, 'personadual_tokens_total{kind="prompt",mode="general"}') == 2 * 10
-    assert value(text, 'personadual_requests_total{route="chat",status="200"}') == 2
+    assert value(text, CHAT % 200) == 2
+
+
+def test_the_first_event_is_one_that_rate_sees() -> None:
+    """Prometheus takes a counter's first value as where it stands, not as what happened."""
+    text = Metrics().render().decode()
+    decisions = (
+        'personadual_mode_decisions_total{mode="personalized",persona="applied",source="model"}'
+    )
+    for line in (decisions, *(CHAT % status for status in (200, 500, 502, 503, 504))):
+        assert f"{line} 0.0" in text
 
 
 def test_in_flight_is_who_is_served_and_not_who_watches(
@@ -116,10 +127,10 @@ def test_a_request_may_stay_out_of_the_statistics(gateway: Gateway, script: Scri
     for stream in (False, True):
         chat(gateway.url, user="ada", personadual={"persona_id": None}, stream=stream)
     text = scrape(gateway)
-    assert "personadual_mode_decisions_total{" not in text
+    assert re.findall(r"^personadual_mode_decisions_total\{.* (\S+)$", text, re.M) == ["0.0"] * 8
     assert value(text, "personadual_mode_probability_count") == 0
     assert value(text, 'personadual_request_seconds_count{mode="general"}') == 0
-    assert value(text, 'personadual_requests_total{route="chat",status="200"}') == 2
+    assert value(text, CHAT % 200) == 2
 
 
 def test_rejections_are_counted_by_reason(gateway: Gateway) -> None:
@@ -223,5 +234,6 @@ def test_each_metrics_object_has_its_own_registry() -> None:
     """Nothing is registered globally: two gateways in one process do not add up."""
     one, two = Metrics(), Metrics()
     one.count_decision(Decision(Mode.GENERAL, Source.MODEL), PersonaStatus.ABSENT)
-    assert b"personadual_mode_decisions_total{" in one.render()
-    assert b"personadual_mode_decisions_total{" not in two.render()
+    decisions = 'personadual_mode_decisions_total{mode="general",persona="absent",source="model"}'
+    assert value(one.render().decode(), decisions) == 1
+    assert f"{decisions} 0.0" in two.render().decode()

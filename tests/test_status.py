@@ -34,7 +34,7 @@ def test_status_between_two_looks(gateway: Gateway, script: Script) -> None:
         chat(gateway.url)
     time.sleep(0.2)
     seen, _ = look(client, before)
-    assert seen.modes == {"general": 3.0}
+    assert seen.modes == {"general": 3.0, "personalized": 0.0}
     assert seen.seconds == pytest.approx(time.monotonic() - before.at_s, abs=0.1)
     written = StringIO()
     Console(file=written, width=100).print(screen(replace(seen, seconds=2.04)))
