@@ -54,15 +54,15 @@ LAUNCH := $(BIN)/torchrun --standalone --nproc_per_node $(PROCESSES) $(BIN)/pers
 pocket: $(VENV)/installed  ## Train Pocket anew, from its data to its figures; goes on where it was stopped; PROCESSES=2 for two cores or GPUs
 	@$(BIN)/personadual model build --untrained $(BASE)
 	@$(LAUNCH) train sft configs/pocket-sft-$(DEVICE).toml
+	@$(LAUNCH) train dual-grpo configs/pocket-dual-grpo-$(DEVICE).toml
 	@$(BIN)/python -m benchmarks.settle
 	@$(LAUNCH) train sft configs/pocket-settle-$(DEVICE).toml
-	@$(LAUNCH) train dual-grpo configs/pocket-dual-grpo-$(DEVICE).toml
-	@$(BIN)/personadual model export runs/pocket-dual-grpo/adapter runs/pocket
+	@$(BIN)/personadual model export runs/pocket-settle/adapter runs/pocket
 	@$(BIN)/personadual train calibrate runs/pocket training/pocket/data/calibration.jsonl
 	@$(BIN)/python -m benchmarks.arms --config configs/pocket-dual-grpo-$(DEVICE).toml --only "base, prompted"
 	@$(BIN)/python -m benchmarks.figures runs/pocket --page model/pocket/README.md --base runs/arms/base/evaluation
 	@mkdir -p model/pocket/adapter model/pocket/sft model/pocket/settle
-	@cp runs/pocket-dual-grpo/adapter/adapter_* model/pocket/adapter/
+	@cp runs/pocket-settle/adapter/adapter_* model/pocket/adapter/
 	@cp runs/pocket-sft/run.md runs/pocket-sft/*.png model/pocket/sft/
 	@cp runs/pocket-settle/run.md runs/pocket-settle/*.png model/pocket/settle/
 	@cp runs/pocket-dual-grpo/run.md runs/pocket-dual-grpo/*.png model/pocket/

@@ -159,18 +159,21 @@ def pin(options: argparse.Namespace) -> None:
     Raises:
         SystemExit: it is not.
     """
-    files = (options.config, options.sft_config, options.calibration)
-    files += (options.sft / "adapter_model.safetensors",)
-    now: dict[str, Any] = {"steps": options.steps, "limit": options.limit}
-    now |= {str(path): _digest(path) for path in files}
+    now: dict[str, Any] = {"limit": options.limit}
+    if options.only != [BASE]:  # nothing of a training is in the base's figures
+        files = {name: getattr(options, name) for name in ("config", "sft_config", "calibration")}
+        files["sft"] = options.sft / "adapter_model.safetensors"
+        now["steps"] = options.steps
+        now |= {name: f"{path}, {_digest(path)}" for name, path in files.items()}
     path = options.out / "settings.json"
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        if differing := [name for name in {**before, **now} if before.get(name) != now.get(name)]:
+        if differing := [name for name in before.keys() & now if before[name] != now[name]]:
             raise SystemExit(
                 f"{options.out} holds arms of other settings ({', '.join(sorted(differing))});"
                 " name another --out"
             )
+        now = before | now
     path.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
 
 

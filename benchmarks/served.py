@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from app.serve.child import die_with
 from app.serve.preflight import free_port
 
 
@@ -21,11 +23,15 @@ def personadual(*arguments: object, processes: int = 1) -> None:
 
 @contextmanager
 def serving(checkpoint: Path, data: Path) -> Iterator[str]:
-    """`personadual serve` until the block ends; it says on its output that it is ready."""
+    """`personadual serve` until the block ends, or this process; it says when it is ready."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     command = ["-m", "app", "serve", "--port", port, "--model", checkpoint, "--data", data]
+    parent = os.getpid()
     process = subprocess.Popen(
-        [sys.executable, *map(str, command)], stdout=subprocess.PIPE, text=True
+        [sys.executable, *map(str, command)],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: die_with(parent),
     )
     try:
         assert process.stdout is not None

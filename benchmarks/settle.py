@@ -1,8 +1,9 @@
-"""The items that Pocket settles on: `python -m benchmarks.settle`, after its SFT.
+"""The items that Pocket settles on: `python -m benchmarks.settle`, after its DualGRPO.
 
-Exports the SFT adapter, serves it, and has it asked the questions (`personadual data own-answers`)
-in a folder that is this adapter's own. What has ended there is not done again, and an asking that
-was stopped goes on. The items are then where `configs/pocket-settle-*.toml` reads them.
+Exports the adapter, serves it, and has it asked the questions (`personadual data own-answers`) in a
+folder of its own for this adapter and these questions. What has ended there is not done again, and
+an asking that was stopped goes on. The items are then where `configs/pocket-settle-*.toml` reads
+them. It measures nothing; it stands here for what it shares with what does (`benchmarks.served`).
 """
 
 from __future__ import annotations
@@ -16,26 +17,26 @@ from pathlib import Path
 
 from benchmarks.arms import Run, once
 from benchmarks.served import personadual, serving
+from training.checkpoints import KEPT
 from training.items import save_items
 from training.pocket.make import to_settle
 
 MAX_TOKENS, CONCURRENCY = 96, 32
-ITEMS = "items.jsonl"
+QUESTIONS, ITEMS = "questions.jsonl", "items.jsonl"
 Serve = Callable[[Path, Path], AbstractContextManager[str]]
 
 
-def make(sft: Path, out: Path, run: Run = personadual, serve: Serve = serving) -> Path:
+def make(adapter: Path, out: Path, run: Run = personadual, serve: Serve = serving) -> Path:
     """The items, whole or not at all."""
-    weights = (sft / "adapter_model.safetensors").read_bytes()
-    folder = out / hashlib.sha256(weights).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint, questions, own = (
-        folder / name for name in ("checkpoint", "questions.jsonl", ITEMS)
-    )
-    once(folder, "exported", lambda: run("model", "export", sft, checkpoint))
+    out.mkdir(parents=True, exist_ok=True)
+    save_items(to_settle(), asked := out / f".{QUESTIONS}")
+    folder = out / digest(asked, *(adapter / name for name in sorted(KEPT)))
+    folder.mkdir(exist_ok=True)
+    checkpoint, own = folder / "checkpoint", folder / ITEMS
+    questions = asked.replace(folder / QUESTIONS)
+    once(folder, "exported", lambda: run("model", "export", adapter, checkpoint))
 
     def ask() -> None:
-        save_items(to_settle(), questions)
         with serve(checkpoint, folder / "service") as url:
             run(
                 *("data", "own-answers", url, checkpoint.name, questions, own),
@@ -48,12 +49,19 @@ def make(sft: Path, out: Path, run: Run = personadual, serve: Serve = serving) -
     return work.replace(out / ITEMS)
 
 
+def digest(*files: Path) -> str:
+    found = hashlib.sha256(f"{MAX_TOKENS}".encode())
+    for path in files:
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:16]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sft", type=Path, default=Path("runs/pocket-sft/adapter"))
+    parser.add_argument("--adapter", type=Path, default=Path("runs/pocket-dual-grpo/adapter"))
     parser.add_argument("--out", type=Path, default=Path("runs/pocket-own"))
     options = parser.parse_args()
-    print(f"  {make(options.sft, options.out)}")
+    print(f"  {make(options.adapter, options.out)}")
 
 
 if __name__ == "__main__":

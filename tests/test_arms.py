@@ -115,8 +115,21 @@ def test_other_settings_need_another_folder(tmp_path: Path) -> None:
     pin(options(tmp_path, "--steps", "3", "--seeds", "2", "--only", BASE))
     with pytest.raises(SystemExit, match=r"other settings \(steps\); name another --out"):
         pin(options(tmp_path, "--steps", "4"))
-    with pytest.raises(SystemExit, match="cuda"):
+    with pytest.raises(SystemExit, match=r"\(config\)"):
         pin(options(tmp_path, "--steps", "3", "--config", str(CUDA)))
+
+
+def test_the_base_minds_no_training(tmp_path: Path) -> None:
+    """It is measured once, whatever is trained beside it; how many items it was asked counts."""
+    alone = ("--only", BASE)
+    pin(options(tmp_path, *alone))
+    pin(options(tmp_path, *alone, "--steps", "3", "--config", str(CUDA)))
+    pin(options(tmp_path, "--steps", "5"))
+    pin(options(tmp_path, *alone, "--steps", "3"))
+    with pytest.raises(SystemExit, match="steps"):
+        pin(options(tmp_path, "--steps", "3"))
+    with pytest.raises(SystemExit, match="limit"):
+        pin(options(tmp_path, *alone, "--limit", "3"))
 
 
 def test_chosen_arms_alone(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from training.begun import BEGUN, ENDED, begin
 from training.config import Config, ConfigInvalid, DualGrpoConfig, SftConfig
+from training.hardware import require_processes
 
 
 @pytest.fixture
@@ -111,6 +112,14 @@ def test_both_recipes_ask_before_anything_is_loaded(config: SftConfig, tmp_path:
         (out / ENDED).touch()
     assert sft.train(config, Console()) == config.out / "model"
     assert dual_grpo.train(dual, Console()) == dual.out / "adapter"
+
+
+def test_several_gpus_want_a_process_each() -> None:
+    """One process would be given all of them, which TRL refuses with a traceback."""
+    require_processes(1, {})
+    require_processes(8, {"WORLD_SIZE": "8"})
+    with pytest.raises(ConfigInvalid, match=r"2 GPUs here and one process.*torchrun"):
+        require_processes(2, {})
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU here")

@@ -71,6 +71,17 @@ async def reason(teacher: Teacher) -> str:
     return str(dropped.value)
 
 
+def test_equal_questions_at_once_are_one_request(
+    server: ScriptedTeacher, script: Script, tmp_path: Path
+) -> None:
+    async def all_at_once(teacher: Teacher) -> list[Trace]:
+        return await asyncio.gather(*(ask(teacher) for _ in range(5)))
+
+    assert [trace.answer for trace in use(server, tmp_path, all_at_once)] == ["B"] * 5
+    assert len(script.asked) == 1
+    assert len((tmp_path / "journal.jsonl").read_text().splitlines()) == 1
+
+
 @pytest.mark.parametrize("trouble", [500, 503, 429, 2.0])
 def test_what_passes_is_retried_by_the_client(
     server: ScriptedTeacher, script: Script, tmp_path: Path, trouble: int | float

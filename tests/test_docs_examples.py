@@ -131,8 +131,9 @@ def test_the_configurations_that_are_shown_can_be_read(tmp_path: Path) -> None:
         path.write_text(text)
         config = read_config(path, kind)
         assert config.chat_template_kwargs == {"enable_thinking": False}
-    first, settled = tomllib.loads(sft), tomllib.loads(settle)
-    assert tomllib.loads(dual)["adapter"] == settled["adapter"] == f"{first['out']}/adapter"
+    first, second, settled = map(tomllib.loads, (sft, dual, settle))
+    assert second["adapter"] == f"{first['out']}/adapter"
+    assert settled["adapter"] == f"{second['out']}/adapter"
     del first["lora_rank"]
     assert SftConfig.model_validate({**first, **settled}).invariance > 0
 

@@ -243,6 +243,18 @@ def test_a_teacher_that_refuses_is_told_by_its_options(
     assert len(script.asked) == 1
 
 
+def test_a_reasoning_teacher_is_asked_plainly(desk: Desk, teacher: ScriptedTeacher) -> None:
+    """One that takes no temperature: the refusal names the option, and with it all goes well."""
+    script = teacher.script = scripted_teacher.Script()
+    script.refuses = frozenset({"temperature", "max_tokens"})
+    source = desk.rows("trivia", triviaqa(1))
+    options = ("--limit", "1", "--teacher", teacher.url, "--teacher-model", "scripted")
+    assert "--teacher-model and --plain" in desk.make("triviaqa", source, *options, status=1)
+    desk.make("triviaqa", source, *options, "--plain")
+    assert len(desk.items) == 1
+    assert not script.refuses & set(script.bodies[-1])
+
+
 def test_a_set_lends_its_own_personas_to_its_other_items(desk: Desk) -> None:
     source = desk.rows("fspo", *(fspo_roleplay(number) for number in range(10)))
     desk.make("fspo-roleplay", source, "--personas", "own")

@@ -45,10 +45,10 @@ def test_pairs_stand_together_and_the_others_by_length() -> None:
     twins = [False, False, True, False, False, False, True, False, False]
     found = side_by_side(rows, twins, len)
     assert found[:4] == ["pair one", "pair two", "other one", "other two"]
-    assert found[4:] == ["a", "bb", "ccc", "dddd", "eeeee"]
+    assert found[4:] == ["a", "bb", "ccc", "dddd"], "an odd one is left out"
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 40, 41])
+@pytest.mark.parametrize("count", [2, 6, 40])
 @pytest.mark.parametrize("batch_size", [2, 4])
 def test_what_stands_side_by_side_is_drawn_together(count: int, batch_size: int) -> None:
     """Each row once an epoch; in a pass no pair is parted, and epochs differ in their order."""
@@ -58,7 +58,7 @@ def test_what_stands_side_by_side_is_drawn_together(count: int, batch_size: int)
         sampler = PairSampler(batch_size, lengths=lengths, seed=1, epoch=partial(int, epoch))
         drawn = list(sampler)
         assert (sorted(drawn), len(sampler)) == (list(range(count)), count)
-        for at in range(0, count - 1, 2):
+        for at in range(0, count, 2):
             assert (drawn[at] % 2, drawn[at + 1]) == (0, drawn[at] + 1)
         epochs.append(drawn)
     assert count < 40 or epochs[0] != epochs[1]
@@ -126,6 +126,26 @@ def test_items_that_all_say_their_persona_are_refused(config: SftConfig) -> None
     save_items(fixed, config.data)
     with pytest.raises(ConfigInvalid, match="no general row stands under both personas"):
         rows(config, AutoTokenizer.from_pretrained(config.model))
+
+
+def test_a_row_whose_twin_is_too_long_is_alone(config: SftConfig) -> None:
+    """It is not taken for the twin of whatever row stands before it, and parts no pair."""
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(config.model)
+    items = load_items(config.data)
+    for at, condition in ((2, Condition.UNALIGNED), (9, Condition.ALIGNED)):
+        personas = {**items[at].personas, condition: "A very patient person. " * 100}
+        items[at] = replace(items[at], personas=personas)
+    whole = rows(config, tokenizer)
+    save_items(items, config.data)
+    found = rows(config, tokenizer)
+    assert len(found) < len(whole), "no row was too long: this shows nothing"
+    for one, other in zip(found[::2], found[1::2], strict=True):
+        if one["completion"] != other["completion"]:
+            # Both are alone: no row of the rest says the same.
+            said = [row["completion"] for row in found]
+            assert said.count(one["completion"]) == said.count(other["completion"]) == 1
 
 
 def test_the_loss_is_that_of_trl_and_the_divergence(config: SftConfig) -> None:

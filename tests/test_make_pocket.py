@@ -47,9 +47,9 @@ def test_it_trains_measures_and_keeps_what_each_stage_left(tmp_path: Path) -> No
     assert [" ".join(line.split()[:2]) for line in asked] == [
         "model build",
         "train sft",
+        "train dual-grpo",
         "-m benchmarks.settle",
         "train sft",
-        "train dual-grpo",
         "model export",
         "train calibrate",
         "-m benchmarks.arms",
@@ -62,4 +62,4 @@ def test_it_trains_measures_and_keeps_what_each_stage_left(tmp_path: Path) -> No
     assert "dual-grpo" in (kept / "run.md").read_text()
     for stage in ("sft", "settle"):
         assert (kept / stage / "loss.png").is_file()
-    assert "dual-grpo" in (kept / "adapter" / "adapter_model.safetensors").read_text()
+    assert "pocket-settle" in (kept / "adapter" / "adapter_model.safetensors").read_text()

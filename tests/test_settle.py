@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.settle import make
+from training.checkpoints import KEPT
 from training.items import Kind, load_items
 from training.pocket.make import to_settle
 
@@ -52,21 +53,24 @@ class Product:
 
 
 def test_a_stage_has_ended_only_when_it_has(tmp_path: Path) -> None:
-    """Another adapter is asked anew, and its items take the place of the first one's."""
-    sft, out = tmp_path / "sft", tmp_path / "own"
-    sft.mkdir()
-    weights = sft / "adapter_model.safetensors"
-    weights.write_text("first")
+    """Another adapter, or another card of it, is asked anew, and its items take the place of the
+    first one's."""
+    adapter, out = tmp_path / "adapter", tmp_path / "own"
+    adapter.mkdir()
+    for name in KEPT:
+        (adapter / name).write_text("first")
     killed = Product(killed_in="own-answers")
     with pytest.raises(KeyboardInterrupt):
-        make(sft, out, killed, killed.serve)
+        make(adapter, out, killed, killed.serve)
     assert not (out / "items.jsonl").exists()
     again = Product()
     for _ in range(2):
-        made = make(sft, out, again, again.serve)
+        made = make(adapter, out, again, again.serve)
     assert again.ran == ["serve", "own-answers"]
     assert made == out / "items.jsonl"
     assert load_items(made) == to_settle()
-    weights.write_text("second")
-    make(sft, out, again, again.serve)
-    assert again.ran[2:] == ["export", "serve", "own-answers"]
+    for name in KEPT:
+        again.ran.clear()
+        (adapter / name).write_text("second")
+        make(adapter, out, again, again.serve)
+        assert again.ran == ["export", "serve", "own-answers"]

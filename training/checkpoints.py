@@ -50,8 +50,16 @@ def open_network(config: Config) -> Any:
     if config.adapter is None:
         return network
     from peft import PeftModel
+    from transformers.integrations import is_deepspeed_zero3_enabled
 
-    return PeftModel.from_pretrained(network, config.adapter, is_trainable=True)
+    return PeftModel.from_pretrained(
+        network,
+        config.adapter,
+        is_trainable=True,
+        # ZeRO-3 gathers adapter and base into one buffer, and keeps the float32 of what is trained
+        # itself (deepspeed#8072); TRL does the same for an adapter that it adds.
+        autocast_adapter_dtype=not is_deepspeed_zero3_enabled(),
+    )
 
 
 def base_dtype(config: Config) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.config import ConfigInvalid
 from training.ordered_trainer import EpochLengthSampler, OrderedSFTTrainer
 
 IGNORED = -100
@@ -21,7 +22,10 @@ IGNORED = -100
 
 
 def same_reply(labels: Tensor) -> list[int]:
-    """The first rows of the pairs in a batch that holds rows in twos; `labels` are `(B, T)`."""
+    """The first rows of the pairs in a batch that holds rows in twos; `labels` are `(B, T)`.
+
+    Neighbours that only happen to say the same count as one: they answer the same question.
+    """
     replies = [row[row != IGNORED].tolist() for row in labels]
     return [at for at in range(0, len(replies) - 1, 2) if replies[at] == replies[at + 1]]
 
@@ -32,20 +36,18 @@ def divergence(logps: Tensor, others: Tensor) -> Tensor:
 
 
 class PairSampler(EpochLengthSampler):
-    """An EpochLengthSampler of rows in twos: what stands side by side is drawn together."""
+    """An EpochLengthSampler of rows in twos (an even number): what stands side by side is drawn
+    together."""
 
     def __init__(self, batch_size: int, *, lengths: Sequence[int], **named: Any) -> None:
-        twos = [max(lengths[at : at + 2]) for at in range(0, len(lengths), 2)]
+        twos = [*map(max, lengths[::2], lengths[1::2])]
         super().__init__(max(1, batch_size // 2), lengths=twos, **named)
-        self._rows = len(lengths)
 
     def __len__(self) -> int:
-        return self._rows
+        return 2 * len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        # A row without a neighbour comes last: in between, it would part all the pairs behind it.
-        order = sorted(super().__iter__(), key=lambda two: 2 * two + 1 == self._rows)
-        return (row for two in order for row in (2 * two, 2 * two + 1) if row < self._rows)
+        return (row for two in super().__iter__() for row in (2 * two, 2 * two + 1))
 
 
 class InvariantSFTTrainer(OrderedSFTTrainer):
@@ -54,12 +56,17 @@ class InvariantSFTTrainer(OrderedSFTTrainer):
     Its rows stand in twos (`training.rows.side_by_side`). The whole next-token distribution is
     needed, which TRL's fused head does not give: loss and figures are written out here, for dense
     models.
+
+    Raises:
+        ConfigInvalid: the model is a mixture of experts.
     """
 
     sampler = PairSampler
 
     def __init__(self, *, weight: float, **options: Any) -> None:
         super().__init__(**options)
+        if self.aux_loss_enabled:
+            raise ConfigInvalid("invariance: it is not there for mixtures of experts")
         self._weight = weight
 
     def compute_loss(

@@ -87,15 +87,21 @@ def sft_rows(
 
 
 def side_by_side(rows: Sequence[R], twins: Sequence[bool], length: Callable[[R], int]) -> list[R]:
-    """Rows in twos: each pair, and the others beside one of about their own length.
+    """Rows in twos: each pair, and the others beside one of about their own length. An odd one is
+    left out: it would part all the pairs behind it.
 
-    `twins` says of each row whether the row before it is the other one of its pair. An odd row
-    comes last, alone.
+    `twins` says of each row whether the row before it is the other one of its pair.
     """
-    after = [*twins[1:], False]
-    pairs = [row for row, *of in zip(rows, twins, after, strict=True) if any(of)]
-    alone = [row for row, *of in zip(rows, twins, after, strict=True) if not any(of)]
-    return [*pairs, *sorted(alone, key=length)]
+    pairs: list[tuple[R, R]] = []
+    alone: list[R] = []
+    for row, is_twin in zip(rows, twins, strict=True):
+        if is_twin:
+            pairs.append((alone.pop(), row))
+        else:
+            alone.append(row)
+    alone.sort(key=length)
+    others = zip(alone[::2], alone[1::2], strict=False)
+    return [row for two in (*pairs, *others) for row in two]
 
 
 def sft_conditions(

@@ -48,7 +48,8 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
     opens_twice = tokenizer.bos_token_id in tokenizer("")["input_ids"]
     found: list[dict[str, str]] = []
     twins: list[bool] = []
-    dropped, is_short = 0, False
+    dropped = 0
+    was_kept = False
     for row in sft_rows(
         items[: config.max_items],
         card.prompt,
@@ -64,26 +65,27 @@ def rows(config: SftConfig, tokenizer: Any) -> list[dict[str, str]]:
         if opens_twice:
             prompt = prompt.removeprefix(tokenizer.bos_token)
         whole = prompt + row.opening + row.completion
-        was_short, is_short = is_short, len(tokenizer(whole)["input_ids"]) < config.max_length
-        if is_short:
-            twins.append(row.is_twin and was_short)
+        if is_kept := len(tokenizer(whole)["input_ids"]) < config.max_length:
             found.append({"prompt": prompt + row.opening, "completion": row.completion})
+            twins.append(row.is_twin and was_kept)
         else:
             dropped += 1
+        was_kept = is_kept
     if not found:
         raise ConfigInvalid(
             f"{config.data}: no row to train: {dropped} of {dropped} are over max_length ="
             f" {config.max_length} tokens and dropped"
         )
     logger.info("%d rows, %d over the limit and dropped", len(found), dropped)
-    if config.invariance and not any(twins):
+    if not config.invariance:
+        return found
+    if not any(twins):
         raise ConfigInvalid(
             f"{config.data}: no general row stands under both personas of its item, which"
-            " invariance needs: each says its own condition, or is too long"
+            " invariance needs: no item has a trace in general mode, each says its own condition,"
+            f" or one of each two is over max_length = {config.max_length}"
         )
-    if config.invariance:
-        return side_by_side(found, twins, lambda row: len(row["prompt"]) + len(row["completion"]))
-    return found
+    return side_by_side(found, twins, lambda row: len(row["prompt"]) + len(row["completion"]))
 
 
 def train(config: SftConfig, console: Console) -> Path:

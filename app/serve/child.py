@@ -72,7 +72,7 @@ class Child:
                 errors="replace",
                 start_new_session=True,
                 pass_fds=self._held,
-                preexec_fn=lambda: _die_with(parent),
+                preexec_fn=lambda: die_with(parent),
             )
         except OSError as error:
             raise StartFailed(f"{self.name}: cannot run {self._command[0]}: {error}") from error
@@ -137,7 +137,7 @@ class Child:
         handler.close()
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Runs in the child, between fork and exec."""
     if _LIBC is None:
         return

@@ -77,6 +77,7 @@ def own_answers(
         typer.Option(min=16, help="Longest reply, reasoning included; a longer one is left out."),
     ] = 1024,
     concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests at once.")] = 16,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that a reply may take.")] = 120.0,
     api_key: Annotated[
         str, typer.Option(envvar="OPENAI_API_KEY", show_envvar=True, help="Key of the gateway.")
     ] = "none",
@@ -93,20 +94,26 @@ def own_answers(
         from training.items import DataInvalid, load_items, save_items
 
         try:
-            settings = use_case.asked(url, model, concurrency=concurrency, max_tokens=max_tokens)
+            settings = use_case.asked(
+                url, model, concurrency=concurrency, max_tokens=max_tokens, timeout_s=timeout
+            )
         except ValidationError as error:
             raise typer.BadParameter(describe(error), param_hint="URL") from error
-        made, dropped = asyncio.run(
-            use_case.ask(load_items(items), settings, api_key, out.with_suffix(JOURNAL), console)
-        )
+        questions = load_items(items)
+        use_case.require_trainable(questions, items)
+        journal = out.with_suffix(JOURNAL)
+        own = asyncio.run(use_case.ask(questions, settings, api_key, journal, console))
         try:
-            save_items(made, out)
+            save_items(own.items, out)
         except OSError as error:
             raise DataInvalid(f"{out} cannot be written: {error.strerror or error}") from error
-        if dropped:
-            left = f"{dropped.total()} left out ({use_case.said(dropped)})"
+        if own.dropped:
+            left = f"{own.dropped.total()} left out ({use_case.in_words(own.dropped)})"
             errors.print(f"  [yellow]{escape(left)}[/yellow]", soft_wrap=True)
-        console.print(f"  {len(made)} items: {escape(str(out))}", soft_wrap=True)
+        console.print(
+            f"  {len(own.items)} items ({own.asked} requests in this run): {escape(str(out))}",
+            soft_wrap=True,
+        )
 
 
 def _api_key(recipe: Recipe, path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from hashlib import blake2b
 from types import TracebackType
@@ -108,6 +109,7 @@ class Teacher:
             settings.url, api_key=api_key, timeout_s=settings.timeout_s, retries=settings.retries
         )
         self._slots = asyncio.Semaphore(settings.concurrency)
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._limit_s = limit_s(settings.timeout_s, settings.retries)
         self._failed: list[Entry] = []
         self._used: set[str] = set()
@@ -164,11 +166,12 @@ class Teacher:
                 request[name] = value
         text = json.dumps(request, sort_keys=True)
         key = blake2b(text.encode(), digest_size=16).hexdigest()
-        entry = self._journal.get(key)
-        if entry is None:
-            async with self._slots:
-                entry = await self._request(key, request)
-                self._settle(entry)
+        async with self._asking[key]:
+            entry = self._journal.get(key)
+            if entry is None:
+                async with self._slots:
+                    entry = await self._request(key, request)
+                    self._settle(entry)
         if key not in self._used:
             self._used.add(key)
             self.meter.replies += 1

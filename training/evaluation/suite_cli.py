@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -56,6 +56,14 @@ def suite(
         typer.Option(help="Writes aligned personas: an endpoint, like http://127.0.0.1:8080."),
     ] = "",
     teacher_model: Annotated[str, typer.Option(help="Its name there.")] = "",
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain",
+            help="Send the teacher no temperature and no max_tokens: reasoning models may refuse"
+            " them.",
+        ),
+    ] = False,
     concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests at once.")] = 16,
     api_key: Annotated[
         str, typer.Option(envvar="OPENAI_API_KEY", show_envvar=True, help="Key of the teacher.")
@@ -71,7 +79,7 @@ def suite(
         raise typer.BadParameter("--teacher and --teacher-model go together")
     wanted = _wanted(name, source, _columns(column or []), limit, seed)
     people = None if personas == "own" else _rows(personas, "train")
-    writer = _teacher(teacher, teacher_model, concurrency) if teacher else None
+    writer = _teacher(teacher, teacher_model, concurrency, plain) if teacher else None
     target = out or Path(f"{name}.jsonl")
     if target.resolve() in {path.resolve() for path in wanted.rows.paths()}:
         raise typer.BadParameter(f"{target} is the source itself", param_hint="--out")
@@ -146,7 +154,7 @@ async def _write_aligned(
     from training.data.teacher import Named, Teacher
     from training.evaluation.suite_build import with_aligned
 
-    named = Named("--teacher, --teacher-model and --api-key", "--teacher-model")
+    named = Named("--teacher, --teacher-model and --api-key", "--teacher-model and --plain")
     with Journal(out.with_suffix(".journal.jsonl")) as journal:
         async with Teacher(settings, api_key, journal, named) as teacher:
             with Board(console, settings, teacher.meter) as board:
@@ -161,9 +169,10 @@ def _rows(source: str, split: str) -> Rows:
     return Rows(datasets=name, subset=subset or None, split=own_split or split)
 
 
-def _teacher(url: str, model: str, concurrency: int) -> TeacherSettings:
+def _teacher(url: str, model: str, concurrency: int, is_plain: bool) -> TeacherSettings:
+    plain: dict[str, Any] = {"temperature": None, "max_tokens": None} if is_plain else {}
     try:
-        return TeacherSettings(url=url, model=model, concurrency=concurrency)
+        return TeacherSettings(url=url, model=model, concurrency=concurrency, **plain)
     except ValidationError as error:
         raise typer.BadParameter(describe(error), param_hint="--teacher") from error
 

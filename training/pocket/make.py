@@ -22,6 +22,7 @@ from training.pocket.wish import Wish, with_options
 SEED = 20260108
 TRAIN, REINFORCE, HELD_OUT, CALIBRATION = 4_800, 1_600, 1_600, 400
 SETTLED_FACTS, SETTLED_OTHERS = 2_300, 1_000
+SETTLED_OF, SETTLED_SEED = 6_500, 5
 SHARES = {"fact": 50, "interest": 30, "taste": 14, "chat": 6}
 HARD_SHARE = 0.2
 
@@ -40,9 +41,10 @@ def make(side: Side, count: int) -> list[Item]:
 
 def to_settle() -> list[Item]:
     """What the model itself is asked (`python -m benchmarks.settle`), and so no file of the set: of
-    the side for reinforcement, beyond what DualGRPO sees of it, with more facts than its share."""
-    items = make(Side.REINFORCE, 6_500)
-    random.Random(5).shuffle(items)
+    the side for reinforcement, four times what DualGRPO takes of it, with more facts than its
+    share. Its answers to the side for SFT are too sure to be moved by a persona."""
+    items = make(Side.REINFORCE, SETTLED_OF)
+    random.Random(SETTLED_SEED).shuffle(items)
     facts = [item for item in items if item.kind is Kind.OBJECTIVE]
     others = [item for item in items if item.kind is not Kind.OBJECTIVE]
     return facts[:SETTLED_FACTS] + others[:SETTLED_OTHERS]
