@@ -8,7 +8,6 @@ and some RL rows stand under no persona.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -26,14 +25,7 @@ from training.data.progress import Board
 from training.data.prompts import Prompts
 from training.data.recipe import Recipe, Source
 from training.data.sources import Question, personas
-from training.data.teacher import (
-    IN_A_RECIPE,
-    REFUSED,
-    Dropped,
-    Meter,
-    Teacher,
-    TeacherFailed,
-)
+from training.data.teacher import Dropped, Meter, Teacher, TeacherFailed, together
 from training.data.traces import Maker
 from training.data.write import write, write_report
 from training.items import DataInvalid, Item
@@ -110,8 +102,7 @@ async def build(
                     await _make(source, deque(pool), maker, found.ledger, board, made)
     if not made.sft and not made.rl:
         reasons = sorted({reason for _source, reason in found.ledger.dropped})
-        see = f"; see {IN_A_RECIPE.request}" if REFUSED in reasons else ""
-        raise TeacherFailed(f"nothing could be kept ({', '.join(reasons)}){see}")
+        raise TeacherFailed(f"nothing could be kept ({', '.join(reasons)}){teacher.see(reasons)}")
     sft, rl = split([made.sft, made.rl], recipe.validation, recipe.seed)
     counts = write(sft, rl, recipe, found.card)
     report = write_report(recipe, found.ledger, teacher.meter, counts, path)
@@ -174,22 +165,18 @@ async def _fill(
     barren = 0
     while len(kept) < quota and pool and barren < BARREN:
         wave = [pool.popleft() for _ in range(min(quota - len(kept), len(pool)))]
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(question)) for question in wave]
-                for question, task in zip(wave, tasks, strict=True):
-                    made = await task
-                    if isinstance(made, Dropped):
-                        barren += 1
-                        ledger.dropped[question.source, str(made)] += 1
-                    else:
-                        barren = 0
-                        kept.append(made)
-                    if barren == BARREN:
-                        break
-                for task in tasks:
-                    task.cancel()
-        except BaseExceptionGroup as errors:
-            # One failure ends the wave; the others only say the same.
-            raise errors.exceptions[0] from None
+        async with together() as group:
+            tasks = [group.create_task(one(question)) for question in wave]
+            for question, task in zip(wave, tasks, strict=True):
+                made = await task
+                if isinstance(made, Dropped):
+                    barren += 1
+                    ledger.dropped[question.source, str(made)] += 1
+                else:
+                    barren = 0
+                    kept.append(made)
+                if barren == BARREN:
+                    break
+            for task in tasks:
+                task.cancel()
     return kept, barren == BARREN

@@ -6,7 +6,6 @@ asks (docs/training.md, Settling).
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from model.mode import Mode
 from training.data.journal import Journal
 from training.data.progress import Board
 from training.data.recipe import TeacherSettings
-from training.data.teacher import Dropped, Named, Teacher, TeacherFailed
+from training.data.teacher import Dropped, Named, Teacher, TeacherFailed, together
 from training.items import DataInvalid, Item, Kind, Trace, require_personas
 from training.rows import sft_conditions
 
@@ -110,12 +109,8 @@ async def with_own_answers(items: Sequence[Item], teacher: Teacher, board: Board
         return replace(item, traces={**others, Mode.GENERAL: said})
 
     with board.stage("own answers", len(items)):
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(item)) for item in items]
-        except BaseExceptionGroup as errors:
-            # One failure ends them all; the others only say the same.
-            raise errors.exceptions[0] from None
+        async with together() as group:
+            tasks = [group.create_task(one(item)) for item in items]
     own.items = [item for task in tasks if (item := task.result()) is not None]
     if not own.items:
         hint = (

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from types import TracebackType
@@ -83,6 +85,16 @@ class Meter:
         ) / 1e6
 
 
+@asynccontextmanager
+async def together() -> AsyncIterator[asyncio.TaskGroup]:
+    """Tasks that one failure ends, which is raised as it is: the others only say the same."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
 class Teacher:
     """Asks what the journal does not know; `concurrency` requests at a time.
 
@@ -141,6 +153,10 @@ class Teacher:
         if entry.text is None:
             raise Dropped(entry.failure or "no text")
         return entry.text, entry.reasoning or ""
+
+    def see(self, reasons: Collection[str]) -> str:
+        """Where to look, as the end of a sentence, if everything was dropped for these reasons."""
+        return f"; see {self._named.request}" if REFUSED in reasons else ""
 
     async def __aenter__(self) -> Self:
         return self

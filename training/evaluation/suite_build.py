@@ -7,7 +7,6 @@ follow from personas brings the aligned ones, and without PersonaHub lends them 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import heapq
 import json
@@ -21,7 +20,7 @@ from training.data.prompts import persona_wish
 from training.data.recipe import Rows
 from training.data.sample import rank
 from training.data.sources import Skip
-from training.data.teacher import Dropped, Teacher, TeacherFailed
+from training.data.teacher import Dropped, Teacher, TeacherFailed, together
 from training.evaluation.public import items_of
 from training.items import Condition, DataInvalid, Item
 
@@ -103,11 +102,13 @@ async def with_aligned(
     Raises:
         TeacherFailed: the teacher cannot be used, or wrote none.
     """
+    reasons: set[str] = set()
 
     async def one(item: Item) -> Item | None:
         try:
             persona = await teacher.ask(persona_wish(item.question))
         except Dropped as error:
+            reasons.add(str(error))
             ledger.dropped[name, f"aligned persona: {error}"] += 1
             board.show(0)
             return None
@@ -115,15 +116,14 @@ async def with_aligned(
         return replace(item, personas={**item.personas, Condition.ALIGNED: persona})
 
     with board.stage("aligned personas", len(items)):
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(item)) for item in items]
-        except BaseExceptionGroup as errors:
-            # One failure ends them all; the others only say the same.
-            raise errors.exceptions[0] from None
+        async with together() as group:
+            tasks = [group.create_task(one(item)) for item in items]
     kept = [item for task in tasks if (item := task.result()) is not None]
     if not kept:
-        raise TeacherFailed("the teacher wrote no persona that could be used")
+        raise TeacherFailed(
+            f"the teacher wrote no persona that could be used ({', '.join(sorted(reasons))})"
+            f"{teacher.see(reasons)}"
+        )
     ledger.kept[name, STAGE] = len(kept)
     return kept
 
