@@ -61,11 +61,10 @@ pocket: $(VENV)/installed  ## Train Pocket anew, from its data to its figures; g
 	@$(BIN)/personadual train calibrate runs/pocket training/pocket/data/calibration.jsonl
 	@$(BIN)/python -m benchmarks.arms --config configs/pocket-dual-grpo-$(DEVICE).toml --only "base, prompted"
 	@$(BIN)/python -m benchmarks.figures runs/pocket --page model/pocket/README.md --base runs/arms/base/evaluation
-	@mkdir -p model/pocket/adapter model/pocket/sft model/pocket/settle
+	@for stage in sft dual-grpo settle; do mkdir -p model/pocket/$$stage || exit 1; \
+	  cp runs/pocket-$$stage/run.md runs/pocket-$$stage/*.png model/pocket/$$stage/ || exit 1; done
+	@mkdir -p model/pocket/adapter
 	@cp runs/pocket-settle/adapter/adapter_* model/pocket/adapter/
-	@cp runs/pocket-sft/run.md runs/pocket-sft/*.png model/pocket/sft/
-	@cp runs/pocket-settle/run.md runs/pocket-settle/*.png model/pocket/settle/
-	@cp runs/pocket-dual-grpo/run.md runs/pocket-dual-grpo/*.png model/pocket/
 	@cp runs/pocket/personadual.json model/pocket/
 
 dashboards: $(VENV)/installed  ## Write Grafana's boards anew from their source

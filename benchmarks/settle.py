@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from benchmarks.arms import Run, once
 from benchmarks.served import personadual, serving
 from training.checkpoints import KEPT
-from training.items import save_items
+from training.items import load_items, save_items
 from training.pocket.make import to_settle
 
 MAX_TOKENS, CONCURRENCY = 96, 32
@@ -29,11 +28,12 @@ Serve = Callable[[Path, Path], AbstractContextManager[str]]
 def make(adapter: Path, out: Path, run: Run = personadual, serve: Serve = serving) -> Path:
     """The items, whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
-    save_items(to_settle(), asked := out / f".{QUESTIONS}")
-    folder = out / digest(asked, *(adapter / name for name in sorted(KEPT)))
+    asked, as_they_are = to_settle()
+    save_items(asked, work := out / f".{QUESTIONS}")
+    folder = out / digest(work, *(adapter / name for name in sorted(KEPT)))
     folder.mkdir(exist_ok=True)
     checkpoint, own = folder / "checkpoint", folder / ITEMS
-    questions = asked.replace(folder / QUESTIONS)
+    questions = work.replace(folder / QUESTIONS)
     once(folder, "exported", lambda: run("model", "export", adapter, checkpoint))
 
     def ask() -> None:
@@ -44,8 +44,7 @@ def make(adapter: Path, out: Path, run: Run = personadual, serve: Serve = servin
             )
 
     once(folder, "asked", ask)
-    work = out / f".{ITEMS}"
-    shutil.copy(own, work)
+    save_items([*load_items(own), *as_they_are], work := out / f".{ITEMS}")
     return work.replace(out / ITEMS)
 
 

@@ -57,9 +57,7 @@ def test_it_trains_measures_and_keeps_what_each_stage_left(tmp_path: Path) -> No
     ]
     kept = tmp_path / "model" / "pocket"
     assert (kept / "personadual.json").read_text().split() == ["exported", "calibrated", "measured"]
-    assert "pocket-sft" in (kept / "sft" / "run.md").read_text()
-    assert "pocket-settle" in (kept / "settle" / "run.md").read_text()
-    assert "dual-grpo" in (kept / "run.md").read_text()
-    for stage in ("sft", "settle"):
+    for stage in ("sft", "dual-grpo", "settle"):
+        assert f"pocket-{stage}" in (kept / stage / "run.md").read_text()
         assert (kept / stage / "loss.png").is_file()
     assert "pocket-settle" in (kept / "adapter" / "adapter_model.safetensors").read_text()

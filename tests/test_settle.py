@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.settle import make
+from model.mode import Mode
 from training.checkpoints import KEPT
 from training.items import Kind, load_items
 from training.pocket.make import to_settle
@@ -17,14 +19,20 @@ DATA = Path(__file__).parents[1] / "training" / "pocket" / "data"
 
 
 def test_the_questions_are_of_the_side_for_reinforcement() -> None:
-    """The same ones every time, those among them that DualGRPO sees too."""
-    items = to_settle()
-    assert [item.kind is Kind.OBJECTIVE for item in items] == [True] * 2_300 + [False] * 1_000
-    assert items == to_settle()
+    """The same ones every time, those among them that DualGRPO sees too. Of those that are not
+    asked no answer of general mode is trained: none was given by the model."""
+    asked, as_they_are = to_settle()
+    assert [item.kind is Kind.OBJECTIVE for item in asked] == [True] * 2_300 + [False] * 1_000
+    assert (asked, as_they_are) == to_settle()
+    assert len(as_they_are) == 1_500
+    for item in as_they_are:
+        assert (item.kind, *item.traces) == (Kind.PERSONALIZED, Mode.PERSONALIZED)
+    items = asked + as_they_are
     assert len({item.id for item in items}) == len(items)
     assert all(item.id.startswith("reinforce-") for item in items)
     reinforced = {item.id: item for item in load_items(DATA / "reinforce.jsonl")}
-    assert all(item == reinforced.get(item.id, item) for item in items)
+    for item in items:
+        assert item == replace(reinforced.get(item.id, item), traces=item.traces)
     for name in ("train", "held_out", "calibration"):
         others = {item.question for item in load_items(DATA / f"{name}.jsonl")}
         assert not others & {item.question for item in items if item.kind is Kind.OBJECTIVE}
@@ -68,7 +76,8 @@ def test_a_stage_has_ended_only_when_it_has(tmp_path: Path) -> None:
         made = make(adapter, out, again, again.serve)
     assert again.ran == ["serve", "own-answers"]
     assert made == out / "items.jsonl"
-    assert load_items(made) == to_settle()
+    asked, as_they_are = to_settle()
+    assert load_items(made) == asked + as_they_are
     for name in KEPT:
         again.ran.clear()
         (adapter / name).write_text("second")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from model.mode import Mode
@@ -21,7 +22,7 @@ from training.pocket.wish import Wish, with_options
 
 SEED = 20260108
 TRAIN, REINFORCE, HELD_OUT, CALIBRATION = 4_800, 1_600, 1_600, 400
-SETTLED_FACTS, SETTLED_OTHERS = 2_300, 1_000
+SETTLED_FACTS, SETTLED_OTHERS, SETTLED_PERSONAL = 2_300, 1_000, 1_500
 SETTLED_OF, SETTLED_SEED = 6_500, 5
 SHARES = {"fact": 50, "interest": 30, "taste": 14, "chat": 6}
 HARD_SHARE = 0.2
@@ -39,15 +40,24 @@ def make(side: Side, count: int) -> list[Item]:
     return list(items.values())
 
 
-def to_settle() -> list[Item]:
-    """What the model itself is asked (`python -m benchmarks.settle`), and so no file of the set: of
-    the side for reinforcement, four times what DualGRPO takes of it, with more facts than its
-    share. Its answers to the side for SFT are too sure to be moved by a persona."""
+def to_settle() -> tuple[list[Item], list[Item]]:
+    """What Pocket settles on: what the model itself is asked (`python -m benchmarks.settle`), and
+    personal questions that stand beside it as they are, so that the other mode does not fade.
+
+    No file of the set, but of the side for reinforcement, four times what DualGRPO takes of it,
+    with more facts than its share: answers to the side for SFT are too sure to be moved by a
+    persona.
+    """
     items = make(Side.REINFORCE, SETTLED_OF)
     random.Random(SETTLED_SEED).shuffle(items)
     facts = [item for item in items if item.kind is Kind.OBJECTIVE]
     others = [item for item in items if item.kind is not Kind.OBJECTIVE]
-    return facts[:SETTLED_FACTS] + others[:SETTLED_OTHERS]
+    personal = [item for item in others[SETTLED_OTHERS:] if item.kind is Kind.PERSONALIZED]
+    as_they_are = [
+        replace(item, traces={item.mode: item.traces[item.mode]})
+        for item in personal[:SETTLED_PERSONAL]
+    ]
+    return facts[:SETTLED_FACTS] + others[:SETTLED_OTHERS], as_they_are
 
 
 def _draw(rng: random.Random, side: Side, name: str) -> Item:
