@@ -9,6 +9,7 @@ import pytest
 import typer.testing
 from rich.console import Console
 
+from model.card import Card, load_card, save_card
 from model.mode import Mode, Tags
 from training.cli import train_app
 from training.config import ConfigInvalid, SftConfig, load_config
@@ -58,16 +59,19 @@ def test_two_steps(config: SftConfig) -> None:
 
 
 def test_an_adapter_is_trained_on(config: SftConfig, adapter: Path) -> None:
-    """By steps of next to nothing it stays what it was; base and rank are its own."""
+    """By steps of next to nothing it stays what it was; base and rank are its own, and its card
+    names what it went through."""
     from safetensors.torch import load_file
 
     from training.sft import train
 
+    save_card(Card(training={"recipe": "DualGRPO"}), adapter)
     update = {"adapter": adapter, "lora_rank": None, "learning_rate": 1e-9}
     ended = train(config.model_copy(update=update), Console())
     assert ended == config.out / "adapter"
     before, after = (load_file(one / "adapter_model.safetensors") for one in (adapter, ended))
     assert before.keys() == after.keys()
+    assert load_card(ended)[0].training["recipe"] == "DualGRPO, SFT"
     for name, tensor in before.items():
         assert (after[name].float() - tensor).abs().max() < 1e-3, name
 

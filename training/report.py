@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from model.card import Card
+from model.card import Card, load_card
 from model.decision import Calibration
 from training import processes
 from training.begun import ENDED, LOG
@@ -76,10 +76,12 @@ def _logged(folder: Path, name: str) -> list[float]:
 
 
 def trained_card(config: Config, recipe: str, state: Any) -> Card:
-    """The base's card for what was trained from it: it reasons, and is not calibrated yet."""
+    """The base's card for what was trained from it: it reasons, and is not calibrated yet. Its
+    recipe names those before it too."""
     base = base_card(config)
+    before = base if config.adapter is None else load_card(config.adapter)[0]
     training = {
-        "recipe": recipe,
+        "recipe": ", ".join(filter(None, (before.training.get("recipe"), recipe))),
         "data": config.data.name,
         "seed": config.seed,
         "steps": state.global_step,

@@ -158,6 +158,7 @@ def train(config: SftConfig, console: Console) -> Path:
     if trainer.is_world_process_zero():
         if config.is_adapter:
             shrink(folder)
-        save_card(trained_card(config, "SFT", trainer.state), folder)
-        write_run(config, "SFT", trainer.state)
+        recipe = "Settling" if config.invariance else "SFT"
+        save_card(trained_card(config, recipe, trainer.state), folder)
+        write_run(config, recipe, trainer.state)
     return folder
