@@ -116,10 +116,10 @@ def test_both_recipes_ask_before_anything_is_loaded(config: SftConfig, tmp_path:
 
 def test_several_gpus_want_a_process_each() -> None:
     """One process would be given all of them, which TRL refuses with a traceback."""
-    require_processes(1, {})
-    require_processes(8, {"WORLD_SIZE": "8"})
+    require_processes(1, are_launched=False)
+    require_processes(8, are_launched=True)
     with pytest.raises(ConfigInvalid, match=r"2 GPUs here and one process.*torchrun"):
-        require_processes(2, {})
+        require_processes(2, are_launched=False)
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU here")

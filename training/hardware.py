@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-from collections.abc import Mapping
 
+from training import processes
 from training.config import Config, ConfigInvalid, DualGrpoConfig
 
 
@@ -20,7 +19,7 @@ def require_hardware(config: Config) -> None:
     if not config.use_cpu and not torch.accelerator.is_available():
         raise ConfigInvalid("no GPU here; set use_cpu = true, or train where one is")
     if not config.use_cpu:
-        require_processes(torch.accelerator.device_count(), os.environ)
+        require_processes(torch.accelerator.device_count(), are_launched=processes.are_launched())
     samples_by_vllm = isinstance(config, DualGrpoConfig) and config.generation != "transformers"
     if samples_by_vllm and importlib.util.find_spec("vllm") is None:
         raise ConfigInvalid(
@@ -28,14 +27,14 @@ def require_hardware(config: Config) -> None:
         )
 
 
-def require_processes(gpus: int, env: Mapping[str, str]) -> None:
+def require_processes(gpus: int, *, are_launched: bool) -> None:
     """See that several GPUs have a process each. One process would be given all of them, by an
     `nn.DataParallel` that TRL refuses.
 
     Raises:
         ConfigInvalid: they have not.
     """
-    if gpus > 1 and "WORLD_SIZE" not in env:
+    if gpus > 1 and not are_launched:
         raise ConfigInvalid(
             f"{gpus} GPUs here and one process: start one for each (torchrun --nproc_per_node"
             f" {gpus}, or accelerate launch), or show it one (CUDA_VISIBLE_DEVICES=0)"

@@ -12,6 +12,11 @@ def count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def are_launched() -> bool:
+    """Whether a launcher started this one, if only by itself."""
+    return "WORLD_SIZE" in os.environ
+
+
 def is_first() -> bool:
     """Whether this is the one that speaks and writes."""
     return int(os.environ.get("RANK", "0")) == 0
