@@ -171,9 +171,9 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
 def test_a_killed_settling_keeps_its_pairs_and_their_order(
     recipes: dict[str, str], adapter: Path, tmp_path: Path
 ) -> None:
-    """Six facts, of which two are drawn under a persona: eight rows, two steps an epoch."""
+    """Four items, each under both of its personas: eight rows, two steps an epoch."""
     settling = recipes["sft"].replace("lora_rank = 4", f'adapter = "{adapter}"')
-    settling = settling.replace("max_items = 8", "max_items = 6\npaired = 1.0\ninvariance = 5.0")
+    settling = settling.replace("max_items = 8", "max_items = 4\npaired = 1.0\ninvariance = 5.0")
     _ends_alike("sft", settling, tmp_path)
     assert "divergence of a reply under two personas" in (tmp_path / "killed/run.md").read_text()
 
