@@ -27,11 +27,13 @@ from app.main import create_app, open_engine, open_store
 from app.serve.preflight import free_port, redis_binary
 from app.settings import Settings
 from app.store import Store
-from model.card import Card, save_card
 from model.engine import Engine
 from testbed import fake_engine
 from testbed.fake_engine import FakeEngine, Script
 from testbed.real_engine import RealEngine, built_pocket
+from tests.random_models import adapter as adapter
+from tests.random_models import sharp as sharp
+from tests.random_models import tiny as tiny
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -233,69 +235,6 @@ def engine(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     server.start()
     yield server
     server.stop()
-
-
-@pytest.fixture(scope="session")
-def tiny(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model of two layers with Pocket's tokenizer and chat template."""
-    folder = tmp_path_factory.mktemp("tiny")
-    return random_model(pocket, folder, hidden_size=64, num_attention_heads=4)
-
-
-def random_model(pocket: Path, folder: Path, **sizes: int) -> Path:
-    """Two random layers with the tokenizer and the chat template of the checkpoint `pocket`."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(pocket)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        intermediate_size=128,
-        num_hidden_layers=2,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        **sizes,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    save_card(Card(), folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def sharp(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model that is sure of its reply, which hangs on the prompt: with a head that is tied
-    to the embeddings it repeats the last token."""
-    import torch
-    from transformers import AutoModelForCausalLM, LlamaConfig
-
-    folder = shutil.copytree(tiny, tmp_path_factory.mktemp("sharp") / "model")
-    torch.manual_seed(1)
-    config = LlamaConfig.from_pretrained(tiny, tie_word_embeddings=False)
-    network = AutoModelForCausalLM.from_config(config)
-    torch.nn.init.normal_(network.lm_head.weight, std=1.0)
-    network.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def adapter(tiny: Path, tmp_path: Path) -> Path:
-    """One that was trained: what it adds is not nothing."""
-    import torch
-    from peft import get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    from training.checkpoints import lora
-
-    network = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), lora(4))
-    torch.manual_seed(0)
-    for name, weight in network.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.02)
-    network.save_pretrained(tmp_path / "begun")
-    return tmp_path / "begun"
 
 
 @pytest.fixture(scope="module")

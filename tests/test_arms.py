@@ -24,6 +24,7 @@ from benchmarks.arms import (
     to_toml,
     train,
 )
+from tests.noted_product import Product
 from training.config import Config, DualGrpoConfig, SftConfig
 from training.credit import DualAdvantageConfig
 
@@ -36,19 +37,6 @@ def options(out: Path, *more: str) -> Namespace:
     sft = ["--sft-config", str(CONFIGS / "pocket-sft-cpu.toml")]
     config = ["--config", str(CONFIGS / "pocket-dual-grpo-cpu.toml")]
     return read_options([*sft, *config, "--out", str(out), *more])
-
-
-class Product:
-    """Stands for the product's commands; `killed_in` does not come back."""
-
-    def __init__(self, killed_in: str = "") -> None:
-        self.ran: list[str] = []
-        self.killed_in = killed_in
-
-    def __call__(self, *arguments: object, processes: int = 1) -> None:
-        self.ran.append(str(arguments[1]))
-        if arguments[1] == self.killed_in:
-            raise KeyboardInterrupt
 
 
 def test_every_arm_differs_from_the_papers_in_what_its_name_says(tmp_path: Path) -> None:

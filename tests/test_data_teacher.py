@@ -20,12 +20,12 @@ from tests import scripted_teacher
 from tests.conftest import wait_until
 from tests.paper_sources import recipe, write_sources
 from tests.scripted_teacher import Script, ScriptedTeacher
-from training.data.journal import Entry, Journal
+from training.data.journal import Journal
 from training.data.prompts import Prompts, Unusable, persona_wish, read_persona
 from training.data.recipe import TeacherSettings
 from training.data.sources import Question
 from training.data.teacher import Dropped, Teacher, TeacherFailed
-from training.items import DataInvalid, Kind, Trace
+from training.items import Kind, Trace
 
 QUESTION = Question("q-1", "q", "t", "e", Kind.OBJECTIVE, "Which one?\nA. x\nB. y", "B", "mcq")
 PROMPTS = Prompts(max_words=20, tags=Tags())
@@ -234,27 +234,6 @@ def test_an_answered_question_is_not_asked_again_and_a_failed_one_on_request(
     # `give_up_after=1` stands for --again here.
     assert use(server, tmp_path, ask, give_up_after=1).answer == "B"
     assert len(script.asked) == count + 1
-
-
-def test_half_a_line_of_the_journal_is_left_out_and_a_wrong_one_named(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    with Journal(path) as journal:
-        journal.add(Entry("a", "one\u2028two", prompt_tokens=3))
-        journal.add(Entry("b", failure="refused"))
-        with pytest.raises(DataInvalid, match="another build"):
-            Journal(path)
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"key": "c", "te')
-    with Journal(path) as journal:
-        assert len(journal) == 2
-        assert journal.get("a") == Entry("a", "one\u2028two", prompt_tokens=3)
-        journal.add(Entry("c", "three"))
-    assert json.loads(path.read_bytes().splitlines()[2]) == {"key": "c", "text": "three"}
-    path.write_bytes(whole + b'{"text": 4}\n')
-    with pytest.raises(DataInvalid, match="line 3: key"):
-        Journal(path)
-    with pytest.raises(DataInvalid, match="cannot be opened"):
-        Journal(path / "below")
 
 
 def test_personas_and_thoughts(server: ScriptedTeacher) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import random_model
+from tests.random_models import random_model
 
 pytestmark = pytest.mark.engine
 WORKER = "tests.colocate_worker"

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.settle import make
 from model.mode import Mode
+from tests.noted_product import Product
 from training.checkpoints import KEPT
 from training.items import Kind, load_items
 from training.pocket.make import to_settle
@@ -38,21 +39,15 @@ def test_the_questions_are_of_the_side_for_reinforcement() -> None:
         assert not others & {item.question for item in items if item.kind is Kind.OBJECTIVE}
 
 
-class Product:
-    """Stands for the product's commands; `killed_in` does not come back."""
-
-    def __init__(self, killed_in: str = "") -> None:
-        self.ran: list[str] = []
-        self.killed_in = killed_in
+class Asked(Product):
+    """One that also serves, and whose model answers each question."""
 
     def __call__(self, *arguments: object, processes: int = 1) -> None:
-        self.ran.append(str(arguments[1]))
         if arguments[1] == "own-answers":
             url, name, questions, own = map(str, arguments[2:6])
             assert (url, name) == ("http://served", "checkpoint")
             Path(own).write_bytes(Path(questions).read_bytes())
-        if arguments[1] == self.killed_in:
-            raise KeyboardInterrupt
+        super().__call__(*arguments, processes=processes)
 
     @contextmanager
     def serve(self, checkpoint: Path, data: Path) -> Iterator[str]:
@@ -67,11 +62,11 @@ def test_a_stage_has_ended_only_when_it_has(tmp_path: Path) -> None:
     adapter.mkdir()
     for name in KEPT:
         (adapter / name).write_text("first")
-    killed = Product(killed_in="own-answers")
+    killed = Asked(killed_in="own-answers")
     with pytest.raises(KeyboardInterrupt):
         make(adapter, out, killed, killed.serve)
     assert not (out / "items.jsonl").exists()
-    again = Product()
+    again = Asked()
     for _ in range(2):
         made = make(adapter, out, again, again.serve)
     assert again.ran == ["serve", "own-answers"]
