@@ -4,7 +4,8 @@ All reinforced arms start from one SFT adapter and see the same prompts for as m
 is trained, exported, calibrated, served and evaluated by the product's own commands, in a folder of
 its own; a stage that has ended there is not done again, so that the same command goes on where it
 was stopped. What was begun with other settings is refused. The table is written again after every
-arm.
+arm. A GPU machine without vLLM does the trainings alone (`--train-only`), each in a process of its
+own if one likes; the same command without it, where that folder then lies, does the rest.
 """
 
 from __future__ import annotations
@@ -19,19 +20,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.served import cell, evaluate, personadual, serving
+from model.mode import Mode
 from testbed.real_engine import RealEngine
+from training.items import load_items, save_items
 
 
 @dataclass(frozen=True)
 class Arm:
     """What an arm changes in the configuration of its recipe; without one it is the SFT adapter.
 
-    One that has a single mode is not calibrated: there is no choice to be sure of.
+    One that has a single mode is not calibrated: there is no choice to be sure of. Where `asking`
+    is a mode, the items that ask for another one are left out.
     """
 
     recipe: Literal["sft", "dual-grpo"] | None = None
     changes: dict[str, Any] = field(default_factory=dict)
     has_choice: bool = True
+    asking: Mode | None = None
 
 
 def dual(**options: Any) -> Arm:
@@ -42,6 +47,9 @@ def dual(**options: Any) -> Arm:
 ARMS = {
     "SFT only": Arm(),
     "SFT only, personalised mode alone": Arm("sft", {"only_mode": "personalized"}, False),
+    "SFT only, personal questions alone": Arm(
+        "sft", {"only_mode": "personalized"}, False, Mode.PERSONALIZED
+    ),
     "GRPO, tags not forced": Arm("dual-grpo", {"forced_tags": False}),
     "forced tags, plain advantage": dual(variant="plain", prefix_weight=1.0),
     "DualGRPO, paper": dual(variant="paper"),
@@ -79,8 +87,13 @@ def train(
     """The adapter of one arm, trained to its end."""
     if arm.recipe is None:
         return Path(options.sft)
+    config = configured(folder, arm, options, seed)
+    if arm.asking is not None:
+        items = [item for item in load_items(Path(config["data"])) if item.mode is arm.asking]
+        config["data"] = str(folder / "items.jsonl")
+        save_items(items, Path(config["data"]))
     path = folder / "config.toml"
-    path.write_text(to_toml(configured(folder, arm, options, seed)), encoding="utf-8")
+    path.write_text(to_toml(config), encoding="utf-8")
     once(folder, "trained", lambda: run("train", arm.recipe, path, processes=options.processes))
     return folder / "run" / "adapter"
 
@@ -122,9 +135,9 @@ def prepare(
 
 
 def measure(folder: Path, checkpoint: Path, options: argparse.Namespace) -> None:
-    """Serve and evaluate one checkpoint."""
+    """Serve and evaluate one checkpoint, in the one isolation that the table has."""
     with serving(checkpoint, folder / "service") as url:
-        evaluate(url, checkpoint.name, folder / "evaluation", options.limit)
+        evaluate(url, checkpoint.name, folder / "evaluation", options.limit, "shared")
 
 
 def measure_base(folder: Path, options: argparse.Namespace) -> None:
@@ -174,6 +187,8 @@ def pin(options: argparse.Namespace) -> None:
                 " name another --out"
             )
         now = before | now
+        if now == before:  # several of these may run at a time, and read this file
+            return
     path.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
 
 
@@ -205,29 +220,35 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1, help="of each training")
+    parser.add_argument("--train-only", action="store_true", help="stop behind the trainings")
     parser.add_argument("--steps", type=int, help="of DualGRPO, instead of the configuration's")
     parser.add_argument("--limit", type=int, default=200, help="held-out items to ask")
     return parser.parse_args(arguments)
+
+
+def follow(
+    name: str, folder: Path, seed: int, options: argparse.Namespace, run: Run = personadual
+) -> None:
+    """One arm of one seed to its end, or to that of its training."""
+    folder.mkdir(exist_ok=True)
+    if name == BASE:
+        if not options.train_only:
+            once(folder, "evaluated", lambda: measure_base(folder, options))
+        return
+    adapter = train(folder, ARMS[name], options, seed, run)
+    if not options.train_only:
+        checkpoint = prepare(folder, ARMS[name], adapter, options, run)
+        once(folder, "evaluated", lambda: measure(folder, checkpoint, options))
 
 
 def main() -> None:
     options = read_options()
     options.out.mkdir(parents=True, exist_ok=True)
     pin(options)
+    everything = places(argparse.Namespace(**{**vars(options), "only": None}))
     for name, folders in places(options).items():
         for seed, folder in enumerate(folders, start=42):
-            folder.mkdir(exist_ok=True)
-            if name == BASE:
-                once(folder, "evaluated", lambda folder=folder: measure_base(folder, options))
-            else:
-                adapter = train(folder, ARMS[name], options, seed)
-                checkpoint = prepare(folder, ARMS[name], adapter, options)
-                once(
-                    folder,
-                    "evaluated",
-                    lambda folder=folder, made=checkpoint: measure(folder, made, options),
-                )
-            everything = places(argparse.Namespace(**{**vars(options), "only": None}))
+            follow(name, folder, seed, options)
             (options.out / "arms.md").write_text(table(everything), encoding="utf-8")
     print((options.out / "arms.md").read_text(encoding="utf-8"))
 

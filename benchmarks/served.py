@@ -43,13 +43,12 @@ def serving(checkpoint: Path, data: Path) -> Iterator[str]:
         process.communicate()
 
 
-def evaluate(url: str, model: str, out: Path, limit: int) -> None:
-    """The Pocket set under every persona, each mode also forced, both isolations; goes on where it
-    was stopped."""
+def evaluate(url: str, model: str, out: Path, limit: int, isolation: str = "shared,strict") -> None:
+    """The Pocket set under every persona, each mode also forced; goes on where it was stopped."""
     personadual(
         *("evaluate", "--url", url, "--model", model, "--suite", "pocket", "--forced"),
         *("--conditions", "none,aligned,unaligned,injected"),
-        *("--limit", limit, "--isolation", "shared,strict", "--out", out),
+        *("--limit", limit, "--isolation", isolation, "--out", out),
     )
 
 

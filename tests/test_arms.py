@@ -15,6 +15,7 @@ from benchmarks.arms import (
     REPORT,
     Arm,
     configured,
+    follow,
     once,
     pin,
     places,
@@ -24,9 +25,11 @@ from benchmarks.arms import (
     to_toml,
     train,
 )
+from model.mode import Mode
 from tests.noted_product import Product
 from training.config import Config, DualGrpoConfig, SftConfig
 from training.credit import DualAdvantageConfig
+from training.items import load_items
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CUDA = CONFIGS / "pocket-dual-grpo-cuda.toml"
@@ -90,6 +93,26 @@ def test_a_stage_has_ended_only_when_it_has(tmp_path: Path) -> None:
         train(tmp_path, arm, asked, 42, again)
         prepare(tmp_path, arm, adapter, asked, again)
     assert again.ran == ["dual-grpo", "export", "calibrate"]
+
+
+def test_an_arm_may_train_the_items_of_one_mode(tmp_path: Path) -> None:
+    product = Product()
+    train(tmp_path, ARMS["SFT only, personal questions alone"], options(tmp_path), 42, product)
+    config = SftConfig.model_validate(tomllib.loads((tmp_path / "config.toml").read_text()))
+    kept = load_items(config.data)
+    assert {item.mode for item in kept} == {Mode.PERSONALIZED}
+    assert len(kept) > 2000
+    assert product.ran == ["sft"]
+
+
+def test_trainings_alone(tmp_path: Path) -> None:
+    """For a machine that cannot serve: nothing is exported or measured there, the base neither."""
+    product, asked = Product(), options(tmp_path, "--train-only")
+    follow("DualGRPO, paper", tmp_path / "paper", 42, asked, product)
+    follow(BASE, tmp_path / "base", 42, asked, product)
+    assert product.ran == ["dual-grpo"]
+    with pytest.raises(KeyboardInterrupt):
+        follow("DualGRPO, paper", tmp_path / "paper", 42, options(tmp_path), Product("export"))
 
 
 def test_an_arm_without_a_choice_is_not_calibrated(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from training.begun import BEGUN, ENDED, begin
 from training.config import Config, ConfigInvalid, DualGrpoConfig, SftConfig
+from training.credit import DualAdvantageConfig
 from training.hardware import require_processes
 
 
@@ -77,6 +78,21 @@ def test_a_setting_that_is_younger_than_the_run_had_its_default(config: SftConfi
     path.write_text(json.dumps(settings))
     with pytest.raises(ConfigInvalid, match=r"invariance was 0\.0, is 2\.0"):
         begin(changed(config, invariance=2.0))
+
+
+def test_so_had_one_that_is_younger_within_a_table(config: SftConfig, tmp_path: Path) -> None:
+    shared = {"model": tmp_path, "data": config.data, "out": tmp_path / "dual"}
+    run = DualGrpoConfig(**shared, dual=DualAdvantageConfig(prefix_kl="capped"))
+    begin(run)
+    train(run.out)
+    path = run.out / BEGUN
+    settings = json.loads(path.read_text())
+    del settings["dual"]["kl_cap"]
+    path.write_text(json.dumps(settings))
+    begin(run)
+    path.write_text(json.dumps(settings))
+    with pytest.raises(ConfigInvalid, match=r"dual was .*'kl_cap': 1\.0.*, is .*'kl_cap': 0\.5"):
+        begin(DualGrpoConfig(**shared, dual=DualAdvantageConfig(prefix_kl="capped", kl_cap=0.5)))
 
 
 @pytest.mark.parametrize("kind", [SftConfig, DualGrpoConfig])

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from training.checkpoints import last_complete
 from training.config import Config, ConfigInvalid
 
@@ -33,10 +35,7 @@ def begin(config: Config) -> bool:
     now = _made_of(config)
     path, ended = config.out / BEGUN, config.out / ENDED
     if path.exists():
-        # A setting that is younger than the run had its default.
-        fields = type(config).model_fields.items()
-        before = {name: field.default for name, field in fields if not field.is_required()}
-        before |= json.loads(path.read_text(encoding="utf-8"))
+        before = _with_defaults(config, json.loads(path.read_text(encoding="utf-8")))
         names = {**before, **now}.keys() - FREE
         changed = [name for name in names if before.get(name) != now.get(name)]
         has_trained = ended.exists() or last_complete(config.out / CHECKPOINTS) is not None
@@ -70,6 +69,20 @@ def _made_of(config: Config) -> dict[str, Any]:
     if config.adapter is not None:
         settings["adapter_sha256"] = _digest(config.adapter / "adapter_model.safetensors")
     return settings
+
+
+def _with_defaults(config: Config, written: dict[str, Any]) -> dict[str, Any]:
+    """A setting that is younger than the run had its default, one within a table too."""
+    fields = type(config).model_fields.items()
+    found = {
+        name: to_jsonable_python(field.default) for name, field in fields if not field.is_required()
+    }
+    for name, value in written.items():
+        default = found.get(name)
+        if isinstance(default, dict) and isinstance(value, dict):
+            value = default | value
+        found[name] = value
+    return found
 
 
 def _digest(path: Path) -> str | None:
