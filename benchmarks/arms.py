@@ -65,6 +65,7 @@ ROWS = (
     ("facts right, no persona", "accuracy", "none", "auto/shared"),
     ("facts right, unaligned persona", "accuracy", "unaligned", "auto/shared"),
     ("interference", "interference", "objective", "auto/shared"),
+    ("facts turned wrong by it", "negative_flips", "unaligned", "auto/shared"),
     ("forced general keeps its answer", "swap_invariance", "objective", "forced/general"),
     ("regret", "regret", "all", "auto/shared"),
     ("valid format", "valid_format", "all", "auto/shared"),

@@ -63,7 +63,14 @@ def test_the_page_is_whole_escaped_and_offline(tmp_path: Path) -> None:
         assert "&lt;script&gt;" in page
         for title in (
             *("Facts", "What a persona decides", "The choice of mode", "Is the probability one"),
-            *("Regret", "Another persona", "Parity", "Soundness and cost", "The worst"),
+            *(
+                "right to wrong",
+                "Regret",
+                "Another persona",
+                "Parity",
+                "Soundness and cost",
+                "The worst",
+            ),
         ):
             assert title in page
         # General mode is taken for facts: forced personalised would lose all of them.

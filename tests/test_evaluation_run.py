@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from model.mode import Mode
 from tests.evaluation_bench import bench
 from tests.simulated_endpoint import MODEL, Reply, Request, counted, facts, right, wishes
 from training.evaluation.answers import ANSWERS, read_answers
+from training.evaluation.cli import evaluate_app
 from training.evaluation.conditions import Shown
 
 AUTO = "auto/shared"
@@ -133,6 +135,22 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
         found.call(behave=right)
         assert len(found.served.seen) == 120 - len(known)
         assert len(read_answers(found.out)) == found.report["answered"] == 120
+
+
+def test_a_run_is_measured_again_without_an_endpoint(tmp_path: Path) -> None:
+    """By today's measures, from its answers; of another suite than it was asked it is not."""
+    with bench(tmp_path, facts(20)) as found:
+        found.call(behave=planted)
+        before = found.report
+        (found.out / "report.json").unlink()
+    again = CliRunner().invoke(evaluate_app, ["report", str(found.out)])
+    assert again.exit_code == 0, again.output
+    assert found.report["rows"] == before["rows"]
+    assert found.report["expected"] == before["expected"] == 60
+    found.suite.write_text(found.suite.read_text().replace("Counts", "Adds"))
+    refused = CliRunner().invoke(evaluate_app, ["report", str(found.out)])
+    assert refused.exit_code == 1
+    assert "its content differs" in " ".join(refused.output.split())
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:

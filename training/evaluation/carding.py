@@ -19,6 +19,7 @@ KEPT = {
     "accuracy_unaligned": ("accuracy", "unaligned"),
     "accuracy_injected": ("accuracy", "injected"),
     "adoption": ("adoption", "objective"),
+    "negative_flips": ("negative_flips", "unaligned"),
     "personalized_accuracy": ("personalized_accuracy", "aligned"),
     "mode_agreement": ("agreement", "all"),
     "regret": ("regret", "all"),

@@ -18,10 +18,15 @@ from training.evaluation.conditions import Shown
 from training.evaluation.plan import Plan, asks
 from training.evaluation.suite_cli import suite as make_suite
 from training.evaluation.suites import load_suite, suite_hash, suite_path
+from training.items import DataInvalid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.evaluation.answers import Asked
     from training.evaluation.endpoint import Endpoint
     from training.evaluation.report import Report
+    from training.items import Item
 
 evaluate_app = typer.Typer(help="Measure what a persona costs and gives, for any endpoint.")
 GOES_ON = "stopped; the same command goes on from the last answer"
@@ -117,9 +122,7 @@ async def _evaluate(
     concurrency: int,
     again: bool,
 ) -> Report:
-    from training.evaluation import report as reports
-    from training.evaluation.answers import Asked, pin, read_answers
-    from training.evaluation.page import write_page
+    from training.evaluation.answers import Asked, pin
     from training.evaluation.run import ask_all
 
     path = suite_path(suite)
@@ -134,10 +137,33 @@ async def _evaluate(
         )
     finally:
         await endpoint.close()
-    report = reports.build(asked, items, read_answers(folder), expected=len(questions))
+    return _write_report(asked, items, folder)
+
+
+def _write_report(asked: Asked, items: Sequence[Item], folder: Path) -> Report:
+    from training.evaluation import report as reports
+    from training.evaluation.answers import read_answers
+    from training.evaluation.page import write_page
+
+    expected = len(asks(items, asked.plan, has_modes=asked.has_modes))
+    report = reports.build(asked, items, read_answers(folder), expected=expected)
     reports.save_report(report, folder / "report.json")
     write_page(report, folder / "report.html")
     return report
+
+
+@evaluate_app.command()
+def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Measure a run's answers again, by this version's measures; nothing is asked."""
+    with reported():
+        from training.evaluation.answers import read_asked
+
+        asked = read_asked(run)
+        path = suite_path(asked.suite)
+        items = load_suite(path, asked.plan.conditions, asked.limit)
+        if suite_hash(path) != asked.suite_sha256:
+            raise DataInvalid(f"{path} is not the suite that {run} was asked: its content differs")
+        _say(_write_report(asked, items, run), run)
 
 
 @evaluate_app.command()

@@ -21,6 +21,7 @@ from training.evaluation.tables import WAYS, number, p_value, section, table, wo
 
 COMPARED = (
     *("accuracy", "interference", "benefit", "injection", "adoption", "personalized_accuracy"),
+    *("negative_flips", "positive_flips"),
     *("agreement", "brier", "regret", "oracle_accuracy", "swap_invariance", "swap_change"),
     *("valid_format", "failed", "latency", "tokens"),
 )

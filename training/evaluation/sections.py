@@ -65,7 +65,7 @@ def _of_kind(report: Report, measure: str, kind: Kind, title: str, about: str) -
             series.append(Series(said, [row.estimate if row else None for row in rows]))
     groups = [PERSONAS[condition] for condition in shown]
     picture = plots.bars(groups, series) if shown else ""
-    tables = _differences(report, kind), _readings(report, measure)
+    tables = _differences(report, kind), _flips(report, kind), _readings(report, measure)
     yield from section(title, about, picture, *tables)
 
 
@@ -84,6 +84,20 @@ def _differences(report: Report, kind: Kind) -> str:
     ]
     heads = ["Difference in accuracy", "points", "95%", "items for : against", "p", "items"]
     return table(heads, rows)
+
+
+def _flips(report: Report, kind: Kind) -> str:
+    """What the differences net: answers that a persona turned, in either direction."""
+    rows = []
+    for row in report.rows if kind is Kind.OBJECTIVE else ():
+        label = row.label
+        if (label.measure, label.reading) != ("negative_flips", report.headline.reading):
+            continue
+        won = report.find("positive_flips", label.way, label.part, label.reading)
+        assert won is not None  # of the same answers
+        cells = [number(percent(one.estimate)) for one in (row, won)]
+        rows.append([f"{words(label.part)}<br><em>{way(row)}</em>", *cells])
+    return table(["Turned by the", "right to wrong", "wrong to right"], rows)
 
 
 def _belongs(row: Row, kind: Kind) -> bool:
