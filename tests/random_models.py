@@ -3,12 +3,17 @@ as fixtures."""
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from model.card import Card, save_card
+from training.items import Kind, load_items, save_items
+
+HELD_OUT = Path(__file__).parents[1] / "training" / "pocket" / "data" / "held_out.jsonl"
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +43,18 @@ def random_model(pocket: Path, folder: Path, **sizes: int) -> Path:
     tokenizer.save_pretrained(folder)
     save_card(Card(), folder)
     return folder
+
+
+def rigged_items(model: Path, folder: Path) -> tuple[Path, Path]:
+    """Files of items and of a probe. A random model says random words: so many of them count as
+    right that rewards differ."""
+    judged = [item for item in load_items(HELD_OUT) if item.kind is not Kind.CHAT]
+    words = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    right = [word[1:] for word in words if word[0] == "\u0120" and word[1:].isalpha()][::8]
+    data, probe = folder / "items.jsonl", folder / "probe.jsonl"
+    save_items([replace(item, answers=right, match="mention") for item in judged[:24]], data)
+    save_items(judged[24:36], probe)
+    return data, probe
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.random_models import rigged_items
 from training.checkpoints import last_complete
 from training.cli import train_app
 from training.config import (
@@ -26,7 +27,6 @@ from training.config import (
     read_config,
 )
 from training.credit import DualAdvantageConfig
-from training.items import Kind, load_items, save_items
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -127,14 +127,7 @@ def test_rows_that_cannot_be_shared_out_are_refused(tiny: Path) -> None:
 @pytest.fixture
 def recipes(tiny: Path, tmp_path: Path) -> dict[str, str]:
     """A configuration of each recipe, for two out folders: as text with {out} open."""
-    data, probe = tmp_path / "items.jsonl", tmp_path / "probe.jsonl"
-    judged = [item for item in load_items(HELD_OUT) if item.kind is not Kind.CHAT]
-    # A random model says random words: so many count as right that rewards differ.
-    words = json.loads((tiny / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-    right = [word[1:] for word in words if word[0] == "Ġ" and word[1:].isalpha()][::8]
-    rigged = [replace(item, answers=right, match="mention") for item in judged[:24]]
-    save_items(rigged, data)
-    save_items(judged[24:36], probe)
+    data, probe = rigged_items(tiny, tmp_path)
     shared = (
         f'model = "{tiny}"\ndata = "{data}"\nprobe = "{probe}"\nout = "{{out}}"\n'
         "use_cpu = true\nlora_rank = 4\nsave_steps = 2\nlearning_rate = 1e-2\nprobe_every = 3\n"

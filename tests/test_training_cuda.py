@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from training.items import Kind, load_items, save_items
+from tests.random_models import rigged_items
 
 ROOT = Path(__file__).parents[1]
-HELD_OUT = ROOT / "training" / "pocket" / "data" / "held_out.jsonl"
 pytestmark = pytest.mark.cuda
 
 
@@ -29,15 +27,9 @@ def _gpu() -> None:
 @pytest.fixture
 def shared(tiny: Path, tmp_path: Path) -> str:
     """What both recipes' configurations have, with {out} open."""
-    judged = [item for item in load_items(HELD_OUT) if item.kind is not Kind.CHAT]
-    # A random model says random words: so many count as right that rewards differ.
-    words = json.loads((tiny / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-    right = [word[1:] for word in words if word[0] == "Ġ" and word[1:].isalpha()][::8]
-    rigged = [replace(item, answers=right, match="mention") for item in judged[:24]]
-    save_items(rigged, tmp_path / "items.jsonl")
-    save_items(judged[24:36], tmp_path / "probe.jsonl")
+    data, probe = rigged_items(tiny, tmp_path)
     return (
-        f'model = "{tiny}"\ndata = "{tmp_path}/items.jsonl"\nprobe = "{tmp_path}/probe.jsonl"\n'
+        f'model = "{tiny}"\ndata = "{data}"\nprobe = "{probe}"\n'
         'out = "{out}"\nlora_rank = 4\nlearning_rate = 1e-2\n'
     )
 
