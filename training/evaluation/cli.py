@@ -160,9 +160,11 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> Non
 
         asked = read_asked(run)
         path = suite_path(asked.suite)
+        if not path.is_file() or suite_hash(path) != asked.suite_sha256:
+            raise DataInvalid(
+                f"{path} is not there, or not the suite that {run} was asked: its content differs"
+            )
         items = load_suite(path, asked.plan.conditions, asked.limit)
-        if suite_hash(path) != asked.suite_sha256:
-            raise DataInvalid(f"{path} is not the suite that {run} was asked: its content differs")
         _say(_write_report(asked, items, run), run)
 
 
