@@ -7,11 +7,20 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from testbed.fake_engine import Script
+
 LIMIT_MS = 8_000
 COLUMNS = ("General", "Auto", "Personalised")
 """The titles of the three answers."""
 # A refused request is logged by the browser itself; that a test provokes one is no fault.
 EXPECTED = re.compile(r"Failed to load resource")
+
+
+def dials(script: Script) -> list[dict[str, object]]:
+    """The gate's arguments of what the engine has been asked, by mode."""
+    return sorted(
+        (body["vllm_xargs"] for body in script.seen), key=lambda it: it["personadual_mode"]
+    )
 
 
 class ConsolePage:

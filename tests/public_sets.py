@@ -122,3 +122,5 @@ MAKERS = {
     "persona-feedback": persona_feedback,
     "fspo-roleplay": fspo_roleplay,
 }
+PERSONAL = ("persona-feedback", "fspo-roleplay")
+"""Those that ask for what suits a persona."""

@@ -1,4 +1,4 @@
-"""The console in real Chromium: asking, streaming, the dial, and code to copy."""
+"""The console in real Chromium: asking, streaming, and code to copy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from playwright.sync_api import Browser, expect
 from testbed.fake_engine import FakeEngine, Script
 from testbed.http import put_persona
 from tests.conftest import Gateway, Show, Starter, wait_until
-from tests.console_page import COLUMNS, ConsolePage
+from tests.console_page import COLUMNS, ConsolePage, dials
 
 pytestmark = pytest.mark.program
-GENERAL, PERSONAL, EVEN = (-0.1, -5.0), (-5.0, -0.1), (-1.0, -1.2)
+GENERAL, PERSONAL = (-0.1, -5.0), (-5.0, -0.1)
 HOSTILE = (
     """<img src=x onerror="document.title='broken'"><script>alert(1)</script>' "$(id)" `id` \\ é"""
 )
@@ -22,13 +22,6 @@ HIDE = """() => {
   Object.defineProperty(document, "hidden", { get: () => true });
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
-
-
-def dials(script: Script) -> list[dict[str, object]]:
-    """The gate's arguments of what the engine has been asked, by mode."""
-    return sorted(
-        (body["vllm_xargs"] for body in script.seen), key=lambda it: it["personadual_mode"]
-    )
 
 
 def test_one_question_is_answered_in_all_three_ways(
@@ -157,69 +150,6 @@ def test_options_go_into_the_request(show: Show, gateway: Gateway, script: Scrip
     assert min(body["max_tokens"] for body in script.seen) < 20
     expect(console.card("General")).to_contain_text("ada v1, withheld")
     expect(console.page.get_by_text("strict · temperature 0.7 · 9 tokens")).to_be_visible()
-
-
-def test_the_threshold_is_dragged_and_shows_what_would_flip(
-    console: ConsolePage, script: Script
-) -> None:
-    for logprobs, question in ((GENERAL, "A fact?"), (EVEN, "Either?"), (PERSONAL, "A taste?")):
-        script.logprobs = logprobs
-        console.asked(question)
-    expect(console.page.locator(".dial .value")).to_have_text("99.3 %")
-    expect(console.page.locator(".dial .dot")).to_have_count(2)
-    row = console.page.get_by_role("button", name="Either?")
-    expect(row).to_contain_text("general")
-    expect(console.threshold).to_have_attribute("aria-valuenow", "0.5")
-    console.threshold.scroll_into_view_if_needed()
-    handle = console.threshold.bounding_box()
-    assert handle is not None
-    x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
-    console.page.mouse.move(x, y)
-    console.page.mouse.down()
-    console.page.mouse.move(x - 60, y + 20, steps=4)
-    console.page.mouse.up()
-    dragged = float(console.threshold.get_attribute("aria-valuenow") or 1)
-    assert 0.02 < dragged < 0.4
-    expect(console.page.get_by_text("1 of 3 would flip")).to_be_visible()
-    expect(row).to_contain_text("general → personalised")
-    script.seen.clear()
-    console.asked("Once more?")
-    assert dials(script)[0] == {"personadual_mode": "auto", "personadual_threshold": dragged}
-    expect(console.card("Auto")).to_contain_text("model, your threshold")
-    console.page.get_by_role("button", name="Reset").click()
-    expect(console.threshold).to_have_attribute("aria-valuenow", "0.5")
-
-
-def test_the_threshold_moves_by_keyboard_from_end_to_end(console: ConsolePage) -> None:
-    slider = console.threshold
-    slider.focus()
-    for key, value in (
-        ("ArrowRight", "0.57"),
-        ("ArrowLeft", "0.5"),
-        ("PageDown", "0.18"),
-        ("Home", "0"),
-        ("ArrowLeft", "0"),
-        ("ArrowRight", "0.001"),
-        ("End", "1"),
-    ):
-        slider.press(key)
-        expect(slider).to_have_attribute("aria-valuenow", value)
-    expect(slider).to_have_attribute("aria-valuetext", "1: never personalised")
-    for _ in range(60):
-        slider.press("ArrowLeft")
-    expect(slider).to_have_attribute("aria-valuetext", "0: always personalised")
-
-
-def test_the_dial_keeps_the_gates_rule(console: ConsolePage) -> None:
-    """A threshold of 0 is always reached, one of 1 never, also by a saturated probability."""
-    cases = {
-        (0.0, 0.0): "personalized",
-        (1.0, 1.0): "general",
-        (0.5, 0.5): "personalized",
-        (0.49, 0.5): "general",
-    }
-    for (probability, threshold), mode in cases.items():
-        assert console.call("/console/dial.js", f"m.modeAt({probability}, {threshold})") == mode
 
 
 def test_a_past_question_is_shown_again(console: ConsolePage, script: Script) -> None:

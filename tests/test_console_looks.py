@@ -100,15 +100,6 @@ def test_no_screen_scrolls_sideways(
     assert console.page.evaluate("() => document.documentElement.scrollWidth") == width
 
 
-@pytest.mark.parametrize("width", [390, 800, 1000, 1400])
-def test_the_dial_is_of_a_size_on_every_screen(show: Show, gateway: Gateway, width: int) -> None:
-    """Where it has a row to itself it does not fill it: its letters would outgrow the page's."""
-    console = show(gateway.url, viewport={"width": width, "height": 800})
-    box = console.page.locator("#dial svg").bounding_box()
-    assert box is not None
-    assert 250 < box["width"] <= 420
-
-
 def test_a_narrow_screen_opens_with_the_question(show: Show, gateway: Gateway) -> None:
     console = show(gateway.url, viewport={"width": 390, "height": 700})
     expect(console.page.get_by_label("Find a persona")).to_be_hidden()
@@ -131,56 +122,6 @@ def test_the_personas_open_again_when_a_narrow_window_is_widened(
     console.page.set_viewport_size({"width": 390, "height": 700})
     expect(search).to_be_hidden()
     expect(heading).to_have_attribute("tabindex", "0")
-
-
-def swipe(console: ConsolePage, begin: tuple[float, float], by: tuple[float, float]) -> None:
-    """One finger, as the browser itself would hear of it."""
-    session = console.context.new_cdp_session(console.page)
-
-    def touch(kind: str, share: float | None) -> None:
-        at = (
-            []
-            if share is None
-            else [{"x": begin[0] + share * by[0], "y": begin[1] + share * by[1]}]
-        )
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
-
-    touch("touchStart", 0)
-    for step in range(1, 11):
-        touch("touchMove", step / 10)
-        console.page.wait_for_timeout(20)
-    touch("touchEnd", None)
-    console.page.wait_for_timeout(200)
-
-
-def test_a_finger_scrolls_over_the_dial_and_drags_along_its_arc(
-    show: Show, gateway: Gateway
-) -> None:
-    console = show(gateway.url, viewport={"width": 390, "height": 700}, has_touch=True)
-    scrolled = "() => Math.round(scrollY)"
-    dial = console.page.locator("#dial svg")
-    dial.scroll_into_view_if_needed()
-    for part in (".value", ".end.general", ".tick >> nth=1"):
-        before = console.page.evaluate(scrolled)
-        box = console.page.locator(f".dial {part}").bounding_box()
-        assert box is not None
-        swipe(console, (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2), (0, 80))
-        assert console.page.evaluate(scrolled) < before - 30, part
-        expect(console.threshold).to_have_attribute("aria-valuenow", "0.5")
-        dial.scroll_into_view_if_needed()
-    before = console.page.evaluate(scrolled)
-    box = dial.bounding_box()
-    assert box is not None
-    scale = box["width"] / 320
-    top = (box["x"] + 160 * scale, box["y"] + (172 - 116) * scale)
-    swipe(console, top, (70, 40))
-    dragged = float(console.threshold.get_attribute("aria-valuenow") or 0)
-    assert 0.6 < dragged < 1
-    # A little beside the line, where a finger lands.
-    left = (box["x"] + (160 - 116 - 12) * scale, box["y"] + 150 * scale)
-    swipe(console, left, (0, -60))
-    assert 0 < float(console.threshold.get_attribute("aria-valuenow") or 1) < 0.3
-    assert console.page.evaluate(scrolled) == before
 
 
 def test_text_from_right_to_left_is_laid_out_so(

@@ -260,24 +260,6 @@ def test_the_tags_probability_is_read_once_per_prompt_and_tag(
     assert min(rows) == (4, 16), "two prompts, two tags; in passes of the batch size"
 
 
-def test_the_order_is_that_of_seed_and_epoch() -> None:
-    """A process that begins in the second epoch has the order of one that was there before."""
-    from trl.trainer.utils import RepeatSampler
-
-    from training.ordered_trainer import EpochSampler
-
-    epoch = 0
-    named: dict[str, Any] = {"mini_repeat_count": 2, "batch_size": 2, "seed": 42}
-    whole = EpochSampler(range(8), epoch=lambda: epoch, **named)
-    first = list(whole)
-    assert first == list(RepeatSampler(range(8), **named))
-    epoch = 1
-    second = list(whole)
-    assert second != first
-    assert list(EpochSampler(range(8), epoch=lambda: 1, **named)) == second
-    assert list(EpochSampler(range(8), epoch=lambda: 0, **{**named, "seed": 43})) != second
-
-
 def test_an_odd_group_is_refused(tiny: Path, tag_ids: TagIds, tmp_path: Path) -> None:
     from datasets import Dataset
     from trl import GRPOConfig
