@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.served import cell, evaluate, personadual, serving
+from benchmarks.served import cell, evaluate_pocket, personadual, serving, serving_base
 from model.mode import Mode
-from testbed.real_engine import RealEngine
 from training.items import load_items, save_items
 
 
@@ -138,18 +137,14 @@ def prepare(
 def measure(folder: Path, checkpoint: Path, options: argparse.Namespace) -> None:
     """Serve and evaluate one checkpoint, in the one isolation that the table has."""
     with serving(checkpoint, folder / "service") as url:
-        evaluate(url, checkpoint.name, folder / "evaluation", options.limit, "shared")
+        evaluate_pocket(url, checkpoint.name, folder / "evaluation", options.limit, "shared")
 
 
 def measure_base(folder: Path, options: argparse.Namespace) -> None:
     """The untrained base on a vLLM without plug-ins, the persona in its system message."""
     model = Path(tomllib.loads(options.config.read_text(encoding="utf-8"))["model"])
-    engine = RealEngine(model.resolve(), folder, [], has_gate=False)
-    try:
-        engine.start()
-        evaluate(engine.url, model.name, folder / "evaluation", options.limit)
-    finally:
-        engine.stop()
+    with serving_base(model, folder) as url:
+        evaluate_pocket(url, model.name, folder / "evaluation", options.limit)
 
 
 def table(folders: dict[str, list[Path]]) -> str:

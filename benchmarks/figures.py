@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.served import cell, evaluate, personadual, serving
+from benchmarks.served import cell, evaluate_pocket, personadual, serving
 from model.card import Card, load_card
 
 BEGIN = "<!-- figures of the card; `python -m benchmarks.figures` writes them -->"
@@ -121,7 +121,7 @@ def main() -> None:
     checkpoint = options.checkpoint.resolve()
     out = checkpoint.with_name(f"{checkpoint.name}-evaluation") / fingerprint(checkpoint)
     with serving(checkpoint, checkpoint.with_name(f"{checkpoint.name}-service")) as url:
-        evaluate(url, checkpoint.name, out, options.limit)
+        evaluate_pocket(url, checkpoint.name, out, options.limit)
     personadual("evaluate", "card", out, checkpoint)
     if options.page is not None:
         write_block(options.page, block(load_card(checkpoint)[0]))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from app.serve.child import die_with
 from app.serve.preflight import free_port
+from testbed.real_engine import RealEngine
+
+Serve = Callable[[Path, Path], AbstractContextManager[str]]
+"""Serves a checkpoint, with a folder for what it keeps; gives its address."""
 
 
 def personadual(*arguments: object, processes: int = 1) -> None:
@@ -43,12 +47,29 @@ def serving(checkpoint: Path, data: Path) -> Iterator[str]:
         process.communicate()
 
 
-def evaluate(url: str, model: str, out: Path, limit: int, isolation: str = "shared,strict") -> None:
-    """The Pocket set under every persona, each mode also forced; goes on where it was stopped."""
-    personadual(
-        *("evaluate", "--url", url, "--model", model, "--suite", "pocket", "--forced"),
-        *("--conditions", "none,aligned,unaligned,injected"),
-        *("--limit", limit, "--isolation", isolation, "--out", out),
+@contextmanager
+def serving_base(model: Path, data: Path) -> Iterator[str]:
+    """A vLLM without our plug-ins over a checkpoint without modes, until the block ends."""
+    engine = RealEngine(model.resolve(), data, [], has_gate=False)
+    try:
+        engine.start()
+        yield engine.url
+    finally:
+        engine.stop()
+
+
+def evaluate(url: str, model: str, out: Path, *what: object) -> None:
+    """What is asked, and how; goes on where it was stopped."""
+    personadual("evaluate", "--url", url, "--model", model, *what, "--out", out)
+
+
+def evaluate_pocket(
+    url: str, model: str, out: Path, limit: int, isolation: str = "shared,strict"
+) -> None:
+    """The Pocket set under every persona, each mode also forced."""
+    evaluate(
+        *(url, model, out, "--suite", "pocket", "--forced", "--limit", limit),
+        *("--conditions", "none,aligned,unaligned,injected", "--isolation", isolation),
     )
 
 

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from benchmarks.arms import Run, once
-from benchmarks.served import personadual, serving
+from benchmarks.served import Serve, personadual, serving
 from training.checkpoints import KEPT
 from training.items import load_items, save_items
 from training.pocket.make import to_settle
 
 MAX_TOKENS, CONCURRENCY = 96, 32
 QUESTIONS, ITEMS = "questions.jsonl", "items.jsonl"
-Serve = Callable[[Path, Path], AbstractContextManager[str]]
 
 
 def make(adapter: Path, out: Path, run: Run = personadual, serve: Serve = serving) -> Path:

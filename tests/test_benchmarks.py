@@ -35,6 +35,7 @@ NEEDS_VLLM = {
     "arms": "hours of training, and each arm served and evaluated",
     "settle": "a checkpoint served and asked",
     "figures": "a checkpoint served and evaluated",
+    "facts": "the same; its flow is tried in `test_facts.py`",
 }
 """Too long for here, and why."""
 TINY = "--turns 1 --steps 1 --prompts 1 --rollouts 2 --response 10 --model"
