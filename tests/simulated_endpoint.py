@@ -49,11 +49,12 @@ Behaviour = Callable[[Request], Reply]
 
 @dataclass
 class Simulated:
-    """`behave` may be changed between two requests."""
+    """`behave` may be changed between two requests; of `refuses` a request may have no field."""
 
     items: Sequence[Item]
     behave: Behaviour
     has_modes: bool = True
+    refuses: frozenset[str] = frozenset()
     url: str = ""
     seen: list[Request] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -64,6 +65,8 @@ class Simulated:
 
     async def chat(self, request: web.Request) -> web.Response:
         body = await request.json()
+        if self.refuses & body.keys():
+            return web.json_response({"error": {"message": "unsupported"}}, status=400)
         asked = self._asked(body)
         self.bodies.append(body)
         self.seen.append(asked)
@@ -107,7 +110,7 @@ class Simulated:
                 found = condition
         mode = said.get("mode", "auto")
         forced = None if mode == "auto" else Mode(mode)
-        return Request(item, found, forced, said.get("isolation"), body["seed"])
+        return Request(item, found, forced, said.get("isolation"), body.get("seed", 0))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from model.decision import Calibration
 from tests.evaluation_bench import bench
 from tests.simulated_endpoint import MODEL, facts, right, wishes
 from tests.test_evaluation_run import planted
+from training.evaluation.answers import ANSWERS
 from training.evaluation.carding import write_card
 from training.evaluation.cli import evaluate_app
 from training.items import DataInvalid
@@ -59,6 +60,25 @@ def test_a_folder_without_a_report_is_named(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(json.dumps({"format": 1}))
     with pytest.raises(DataInvalid, match="asked"):
         write_card(tmp_path, tmp_path)
+
+
+def test_a_run_that_is_not_over_gives_no_figures(tmp_path: Path) -> None:
+    """Killed after 3 of 60 answers and measured as far as it is: its items are not those of the
+    suite."""
+    checkpoint = tmp_path / MODEL
+    checkpoint.mkdir()
+    save_card(Card(), checkpoint)
+    with bench(tmp_path, facts(20)) as found:
+        found.call(behave=right)
+        answers = found.out / ANSWERS
+        whole = answers.read_text()
+        answers.write_text("".join(whole.splitlines(keepends=True)[:3]))
+        assert CliRunner().invoke(evaluate_app, ["report", str(found.out)]).exit_code == 0
+        with pytest.raises(DataInvalid, match=r"3 of 60 questions .* evaluate command .* goes on"):
+            write_card(found.out, checkpoint)
+        assert load_card(checkpoint)[0].evaluation == {}
+        found.call()
+    assert write_card(found.out, checkpoint).evaluation["items"] == 20
 
 
 def test_pockets_page_says_what_its_card_says() -> None:

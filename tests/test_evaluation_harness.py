@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from model.card import Card, save_card
+from model.mode import Mode
 from testbed.fake_engine import Script
 from tests.conftest import Gateway
+from tests.evaluation_bench import bench
 from tests.paper_form import PAPER_FORM
-from tests.simulated_endpoint import facts, wishes, write_lines
+from tests.simulated_endpoint import Reply, Request, facts, wishes, write_lines
+from tests.simulated_endpoint import right as answer_right
 from training.evaluation import harness
 from training.evaluation.conditions import Shown
 from training.evaluation.harness.documents import (
@@ -28,7 +31,7 @@ from training.evaluation.harness.documents import (
     judge_all,
 )
 from training.evaluation.suites import POCKET, load_suite
-from training.items import Condition, DataInvalid, Item, Kind, save_items
+from training.items import Condition, DataInvalid, Item, Kind, from_line, save_items
 
 FOLDER = Path(harness.__file__).parent
 SHOWN = [Shown.NONE, Shown.ALIGNED, Shown.UNALIGNED]
@@ -91,7 +94,7 @@ def test_ten_items_of_pocket_through_a_gateway(
     )["results"]
     whole = found["personadual"]
     assert whole["interference,none"] == pytest.approx(0.4)
-    assert 0.0 <= whole["interference_low,none"] < 0.4 < whole["interference_high,none"] <= 1.0
+    assert -1.0 < whole["interference_low,none"] < 0.4 < whole["interference_high,none"] <= 1.0
     assert whole["benefit,none"] == 0.0
     accuracy = {shown: whole[f"accuracy_{shown},none"] for shown in SHOWN}
     assert accuracy == {Shown.NONE: 1.0, Shown.ALIGNED: 1.0, Shown.UNALIGNED: 0.6}
@@ -137,7 +140,7 @@ def test_answers_are_read_as_elsewhere(tmp_path: Path) -> None:
     ):
         (document,) = documents(["unaligned"], str(suite), reading=reading)["test"]
         assert judge(document, [reply]) == {"accuracy": is_right}
-        scored = ("fact-000", "unaligned", is_right)
+        scored = ("fact-000", ("", "fact-000"), "unaligned", is_right)
         assert judge_all(document, [reply]) == {
             "accuracy_unaligned": is_right,
             "interference": scored,
@@ -151,11 +154,41 @@ def test_answers_are_read_as_elsewhere(tmp_path: Path) -> None:
 def test_a_difference_is_paired_by_item() -> None:
     """Of three items asked under both, 3 right without and 1 right with: 2 of 3 lost. The fourth
     was asked under one alone and does not count."""
-    scored = [(item, "none", True) for item in "abcd"]
-    scored += [("a", "unaligned", True), ("b", "unaligned", False), ("c", "unaligned", False)]
+    right = {"none": "abcd", "unaligned": "a"}
+    asked = {"none": "abcd", "unaligned": "abc"}
+    scored = [
+        (item, ("", item), condition, item in right[condition])
+        for condition, items in asked.items()
+        for item in items
+    ]
     assert interference(scored) == pytest.approx(2 / 3)
     assert interference_low(scored) <= interference(scored) <= interference_high(scored)
     assert math.isnan(benefit(scored))
+
+
+def test_an_interval_is_that_of_the_report(tmp_path: Path) -> None:
+    """24 facts on 6 entities, of which one persona costs two: facts that share an entity are drawn
+    together in both."""
+    lines = [{**line, "entity": f"e{place // 4}"} for place, line in enumerate(facts(24))]
+
+    def is_lost(item: Item, condition: str) -> bool:
+        return condition == Shown.UNALIGNED and item.entity in ("e1", "e4")
+
+    def loses(asked: Request) -> Reply:
+        is_wrong = is_lost(asked.item, asked.condition)
+        return Reply("beetroot", Mode.GENERAL) if is_wrong else answer_right(asked)
+
+    with bench(tmp_path, lines) as found:
+        found.call("--conditions", "none,unaligned", behave=loses)
+        row = found.row("interference", "auto/shared", "objective", "exact")["estimate"]
+    asked = documents(["none", "unaligned"], str(found.suite))["test"]
+    scored = []
+    for document in asked:
+        item = from_line(document["item"])
+        reply = "beetroot" if is_lost(item, document["condition"]) else item.answers[0]
+        scored.append(judge_all(document, [reply])["interference"])
+    ends = [end(scored) for end in (interference, interference_low, interference_high)]
+    assert ends == pytest.approx([row["value"], row["low"], row["high"]])
 
 
 def test_documents_can_be_logged(tmp_path: Path) -> None:

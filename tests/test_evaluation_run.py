@@ -38,10 +38,11 @@ def test_a_planted_interference_of_12_points_is_found(tmp_path: Path) -> None:
         row = found.row("interference", AUTO, "objective", "exact")
         value = row["estimate"]
         assert value["value"] == pytest.approx(0.12)
-        assert 0.07 < value["low"] < 0.12 < value["high"] < 0.17
+        assert 0.07 < value["low"] < 0.12 < value["high"] < 0.18
         assert (value["items"], value["answers"]) == (200, 400)
         assert row["test"] == {"better": 24, "worse": 0, "p_value": pytest.approx(2 / 2**24)}
         assert "costs sim 12.0 points of accuracy" in said
+        assert ", p < 0.0001)" in said
         assert '<strong class="bad">+12.0' in found.page
         assert found.value("benefit", AUTO, "objective", "exact") == 0.0
         assert len(found.report["worst"]) == 20
@@ -56,6 +57,21 @@ def test_no_interference_is_not_called_one(tmp_path: Path) -> None:
         value = found.row("interference", AUTO, "objective", "exact")["estimate"]
         assert -0.07 < value["low"] < 0 < value["high"] < 0.07
         assert 'class="calm"' in found.page
+
+
+def test_four_lost_and_none_won_are_no_proof(tmp_path: Path) -> None:
+    """Of 101: the exact test has 1/8."""
+
+    def loses_four(asked: Request) -> Reply:
+        place = int(asked.item.id.removeprefix("fact-"))
+        is_lost = asked.condition is Shown.UNALIGNED and place < 4
+        return Reply("beetroot", Mode.GENERAL) if is_lost else right(asked)
+
+    with bench(tmp_path, facts(101)) as found:
+        said = found.call(behave=loses_four)
+        assert "cannot be told from none: 4.0 points" in said
+        assert ", p 0.1250)" in said
+        assert found.report["headline"]["sign"] == 0
 
 
 def test_failures_count_as_wrong_and_are_shown(tmp_path: Path) -> None:
@@ -147,6 +163,11 @@ def test_a_run_is_measured_again_without_an_endpoint(tmp_path: Path) -> None:
     assert again.exit_code == 0, again.output
     assert found.report["rows"] == before["rows"]
     assert found.report["expected"] == before["expected"] == 60
+    answers = (found.out / ANSWERS).read_text()
+    (found.out / ANSWERS).write_text("")  # a run that was stopped before its first answer
+    empty = CliRunner().invoke(evaluate_app, ["report", str(found.out)])
+    assert (empty.exit_code, "nothing was answered yet" in empty.output) == (1, True)
+    (found.out / ANSWERS).write_text(answers)
     found.suite.write_text(found.suite.read_text().replace("Counts", "Adds"))
     refused = CliRunner().invoke(evaluate_app, ["report", str(found.out)])
     assert refused.exit_code == 1

@@ -132,11 +132,18 @@ def pin(folder: Path, asked: Asked) -> None:
 
     Raises:
         RunDiffers: it is not.
+        DataInvalid: the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / ASKED).exists() and not (folder / ANSWERS).exists():
-        (folder / ASKED).write_text(json.dumps(asdict(asked), indent=2) + "\n", encoding="utf-8")
-        return
+    text = json.dumps(asdict(asked), indent=2) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / ASKED).exists() and not (folder / ANSWERS).exists():
+            (folder / ASKED).write_text(text, encoding="utf-8")
+            return
+    except FileExistsError as error:
+        raise DataInvalid(f"{folder} is no folder; give --out another one") from error
+    except OSError as error:
+        raise DataInvalid(f"{folder} cannot be written: {error.strerror}") from error
     before, now = _flat(read_asked(folder)), _flat(asked)
     differing = [name for name in now if name != "url" and now[name] != before[name]]
     if differing:
@@ -150,9 +157,10 @@ def writing(folder: Path) -> Iterator[TextIO]:
 
     Raises:
         RunDiffers: another process is writing there.
+        DataInvalid: the file cannot be opened.
     """
     path = folder / ANSWERS
-    with path.open("a+", encoding="utf-8") as file:
+    with _opened(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -160,6 +168,13 @@ def writing(folder: Path) -> Iterator[TextIO]:
         whole = path.read_bytes()
         file.truncate(whole.rfind(b"\n") + 1)
         yield file
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise DataInvalid(f"{path} cannot be written: {error.strerror}") from error
 
 
 def write_answer(file: TextIO, answer: Answer) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from model.card import Card, save_card
+from model.card import FILE_NAME, Card, save_card
 from training.cards import card_of
 from training.evaluation.report import Report, load_report
 from training.items import DataInvalid
@@ -35,16 +35,26 @@ def write_card(run: Path, checkpoint: Path) -> Card:
     measured is left out.
 
     Raises:
-        DataInvalid: the run has no report, or an unreadable one, or asked another model: an engine
-            of ours serves a checkpoint by its folder's name.
+        DataInvalid: the run has no report, or an unreadable one, or is not over, or asked another
+            model: an engine of ours serves a checkpoint by its folder's name. Or the card cannot be
+            written.
         CardInvalid: the checkpoint's card is malformed.
     """
     report = load_report(run)
     name = checkpoint.resolve().name
     if report.asked.model != name:
         raise DataInvalid(f"{run} asked the model {report.asked.model}, and this one is {name}")
+    if report.answered < report.expected:
+        raise DataInvalid(
+            f"{run} asked {report.answered} of {report.expected} questions so far: the evaluate"
+            " command that began it goes on with the others"
+        )
     found = replace(card_of(checkpoint), evaluation=_figures(report))
-    save_card(found, checkpoint)
+    try:
+        save_card(found, checkpoint)
+    except OSError as error:
+        path = checkpoint / FILE_NAME
+        raise DataInvalid(f"{path} cannot be written: {error.strerror}") from error
     return found
 
 

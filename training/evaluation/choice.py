@@ -65,9 +65,10 @@ def regret(
     """Per part: the regret, and the accuracy of an oracle that always takes the better mode.
 
     Regret of an item under a condition: the better forced mode's score minus the forced score of
-    the mode that was taken. An answer that took none has its own score. The better of two scores
-    that both have noise is a little too good: so are regret and oracle. Forced scores of another
-    isolation than that of the way say nothing of it: where there are no others, nothing is counted.
+    the mode that was taken. An answer that took none has its own score, which may be above both.
+    The better of two scores that both have noise is a little too good: so are regret and oracle.
+    Forced scores of another isolation than that of the way say nothing of it: where there are no
+    others, nothing is counted.
     """
     forced = {mode: _scores(sheet, mode, way, is_right) for mode in Mode}
     parts: dict[str, tuple[Kind | None, Shown | None]] = {
@@ -90,7 +91,7 @@ def regret(
             taken = forced[answer.mode][context] if answer.mode else float(is_right(answer))
             losses.append((answer.item, best - taken))
             bests.append((answer.item, best))
-        yield part, (1, sheet.share(losses)), (1, sheet.share(bests))
+        yield part, (1, sheet.share(losses, least=-1.0)), (1, sheet.share(bests))
 
 
 def _scores(

@@ -45,6 +45,13 @@ MaxTokens = Annotated[
         min=1, help="Longest answer, reasoning included: 1024 or so for a model that thinks."
     ),
 ]
+Plain = Annotated[
+    bool,
+    typer.Option(
+        "--plain",
+        help="Send no temperature, max_tokens or seed: reasoning models may refuse them.",
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -69,6 +76,7 @@ def evaluate(
         typer.Option(min=0, max=2, help="0 with one seed, else 0.6."),
     ] = None,
     max_tokens: MaxTokens = 128,
+    plain: Plain = False,
     limit: Annotated[
         int | None,
         typer.Option(min=1, help="At most this many items, taken evenly from the suite."),
@@ -90,6 +98,8 @@ def evaluate(
     for name, value in (("--url", url), ("--model", model), ("--suite", suite)):
         if not value:
             raise typer.BadParameter("is needed", param_hint=name)
+    if plain and temperature is not None:
+        raise typer.BadParameter("is not sent with --plain", param_hint="--temperature")
     with reported(GOES_ON):
         plan = Plan(
             conditions=_chosen(Shown, conditions, "--conditions"),
@@ -98,6 +108,7 @@ def evaluate(
             seeds=seeds,
             temperature=_temperature(temperature, seeds),
             max_tokens=max_tokens,
+            is_plain=plain,
         )
         # The client and the arrays are brought along only here: other commands need neither.
         from training.evaluation import endpoint as endpoints
@@ -147,8 +158,13 @@ def _write_report(asked: Asked, items: Sequence[Item], folder: Path) -> Report:
 
     expected = len(asks(items, asked.plan, has_modes=asked.has_modes))
     report = reports.build(asked, items, read_answers(folder), expected=expected)
-    reports.save_report(report, folder / "report.json")
-    write_page(report, folder / "report.html")
+    try:
+        reports.save_report(report, folder / "report.json")
+        write_page(report, folder / "report.html")
+    except OSError as error:
+        raise DataInvalid(
+            f"{error.filename or folder} cannot be written: {error.strerror}"
+        ) from error
     return report
 
 
@@ -185,7 +201,9 @@ def compare(
             of = f"{pair.label.way}, {pair.label.part}"
             shown.add_row(escape(comparing.name(pair)), escape(of), *comparing.cells(pair))
         console.print(shown)
-        out.write_text(comparing.render(found), encoding="utf-8")
+        for note in found.notes:
+            errors.print(f"  [yellow]{escape(note)}[/yellow]")
+        comparing.write_page(found, out)
         console.print(f"  {found.items} items; page: {escape(str(out))}")
 
 

@@ -105,10 +105,10 @@ class Endpoint:
         request: dict[str, Any] = {
             "model": self.model,
             "messages": messages,
-            "temperature": plan.temperature,
-            "max_tokens": plan.max_tokens,
-            "seed": ask.seed,
         }
+        if not plan.is_plain:
+            request |= {"temperature": plan.temperature, "max_tokens": plan.max_tokens}
+            request["seed"] = ask.seed
         if not self.has_modes:
             return {**request, "messages": render(persona, messages)}
         extension: dict[str, Any] = {"mode": ask.forced or "auto", "isolation": ask.isolation}

@@ -14,7 +14,10 @@ Key = tuple[str, Shown, Isolation, Mode | None, int]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The settings that decide what is asked. Seeds are 0, 1, ..., `seeds` - 1."""
+    """The settings that decide what is asked. Seeds are 0, 1, ..., `seeds` - 1.
+
+    With `is_plain` neither seed nor temperature nor `max_tokens` is sent.
+    """
 
     conditions: tuple[Shown, ...] = (Shown.NONE, Shown.ALIGNED, Shown.UNALIGNED)
     isolations: tuple[Isolation, ...] = (Isolation.SHARED,)
@@ -22,6 +25,7 @@ class Plan:
     seeds: int = 1
     temperature: float = 0.0
     max_tokens: int = 128
+    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

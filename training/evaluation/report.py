@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from model.validation import describe
 from training.evaluation.answers import Answer, Asked
-from training.evaluation.intervals import Bootstrap, Estimate, SignTest, estimate, sign_test
+from training.evaluation.intervals import LEVEL, Bootstrap, Estimate, SignTest, estimate, sign_test
 from training.evaluation.measures import AUTO_SHARED, Label, Measure, measures
 from training.evaluation.parity import Gap, gaps, parity
 from training.evaluation.reliability import Reliability, reliability
@@ -48,7 +48,8 @@ class Histogram:
 class Headline:
     """What a reader takes home: interference, read exactly, or leniently without modes.
 
-    `sign`: 1 where a persona costs correctness beyond doubt, -1 where it helps, else 0.
+    `sign`: 1 where a persona costs correctness beyond doubt, which interval and test both have to
+    say, -1 where it helps, else 0.
     """
 
     text: str
@@ -86,8 +87,14 @@ class Report:
 def build(
     asked: Asked, items: Sequence[Item], answers: Sequence[Answer], *, expected: int
 ) -> Report:
-    """Measure the answers of a run; `expected` is how many its plan has."""
+    """Measure the answers of a run; `expected` is how many its plan has.
+
+    Raises:
+        DataInvalid: there is no answer yet whose mode the model chose.
+    """
     sheet = Sheet(answers, has_modes=asked.has_modes)
+    if not sheet.automatic:
+        raise DataInvalid("nothing was answered yet; the command that asked goes on with it")
     bootstrap = Bootstrap(sheet.groups)
     reading = _reading(asked)
     rows = rows_of([*measures(sheet), *parity(sheet, items, reading)], bootstrap)
@@ -159,22 +166,26 @@ def _reading(asked: Asked) -> str:
 
 def _headline(rows: Sequence[Row], way: str, asked: Asked) -> Headline:
     reading = _reading(asked)
-    found = {row.label: row.estimate for row in rows}
-    cost = found.get(Label("interference", way, Kind.OBJECTIVE, reading))
-    if cost is None:
+    found = {row.label: row for row in rows}
+    row = found.get(Label("interference", way, Kind.OBJECTIVE, reading))
+    if row is None or row.test is None:
         text = "Interference was not measured: it needs the conditions none and unaligned."
         return Headline(text, 0, way, reading, None)
+    cost, test = row.estimate, row.test
     alone, beside = (
-        found[Label("accuracy", way, shown, reading)].value for shown in ("none", "unaligned")
+        found[Label("accuracy", way, shown, reading)].estimate.value
+        for shown in ("none", "unaligned")
     )
     points = f"{abs(cost.value) * 100:.1f} points"
-    ends = f"95% interval {cost.low * 100:.1f} to {cost.high * 100:.1f}".replace("-", "\u2212")
+    ends = f"95% interval {cost.low * 100:.1f} to {cost.high * 100:.1f}, p {test.said}"
+    ends = ends.replace("-", "\u2212")
     rates = f"{alone:.1%} of factual questions are right without a persona, {beside:.1%} with"
     rates = f"{rates} one that has nothing to do with them."
-    if cost.low > 0:
+    is_told = test.p_value < 1 - LEVEL
+    if is_told and cost.low > 0:
         text = f"An unrelated persona costs {asked.model} {points} of accuracy ({ends}): {rates}"
         return Headline(text, 1, way, reading, cost)
-    if cost.high < 0:
+    if is_told and cost.high < 0:
         text = f"An unrelated persona gains {asked.model} {points} of accuracy ({ends}): {rates}"
         return Headline(text, -1, way, reading, cost)
     seen = f"{cost.value * 100:.1f}".replace("-", "\u2212")
@@ -220,6 +231,12 @@ def _notes(asked: Asked, sheet: Sheet, expected: int) -> list[str]:
             " wherever something is right or wrong: a failure that falls more on one condition"
             " moves the differences. Probabilities, seconds and tokens are of the others."
         )
+    refused = sum(answer.error == "status 400" for answer in sheet.answers)
+    if refused == answered > 0 and not asked.plan.is_plain:
+        notes.append(
+            "Every request was refused (status 400). Some models take no temperature, max_tokens"
+            " or seed: --plain sends none of them (it is another run: give it its own --out)."
+        )
     if not asked.has_modes:
         notes.append(
             "This endpoint has no modes: it was asked with the persona in the system message, and"
@@ -227,8 +244,10 @@ def _notes(asked: Asked, sheet: Sheet, expected: int) -> list[str]:
             " for both readings."
         )
     if asked.plan.seeds > 1:
+        plan = asked.plan
+        own, ours = "the endpoint's own temperature", f"temperature {plan.temperature:g}"
         notes.append(
-            f"{asked.plan.seeds} seeds at temperature {asked.plan.temperature:g}; intervals are"
-            " over items, tests compare each item's mean."
+            f"{plan.seeds} seeds at {own if plan.is_plain else ours}; intervals are over items,"
+            " tests compare each item's mean."
         )
     return notes

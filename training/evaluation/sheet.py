@@ -14,6 +14,8 @@ from training.items import Kind, mode_under
 
 Scored = Iterable[tuple[str, float]]
 """An item's id and what one answer to it counts."""
+Group = tuple[str, str]
+"""Items of one group ask for one thing, and are drawn together."""
 
 
 def way_of(answer: Answer) -> str:
@@ -26,7 +28,8 @@ def expected_mode(answer: Answer) -> Mode | None:
     return mode_under(answer.wanted, answer.condition)
 
 
-def _group(item: str, topic: str, entity: str) -> tuple[str, str]:
+def group_of(item: str, topic: str, entity: str) -> Group:
+    """What an item asks for; one that names no entity stands alone."""
     return (topic, entity) if entity else ("", item)
 
 
@@ -47,7 +50,7 @@ class Sheet:
         self.items = sorted({answer.item for answer in answers}) if items is None else list(items)
         self._places = {item: place for place, item in enumerate(self.items)}
         asked_for = {answer.item: (answer.topic, answer.entity) for answer in answers}
-        self.groups = [_group(item, *asked_for.get(item, ("", ""))) for item in self.items]
+        self.groups = [group_of(item, *asked_for.get(item, ("", ""))) for item in self.items]
         self.answers = [answer for answer in answers if answer.item in self._places]
         self.has_tags = has_modes or any(answer.mode for answer in self.answers)
         self._by_way: dict[str, list[Answer]] = {}
@@ -71,13 +74,13 @@ class Sheet:
             if condition in (None, answer.condition) and kind in (None, answer.kind)
         ]
 
-    def share(self, scored: Scored) -> Share:
-        """Count per item."""
+    def share(self, scored: Scored, *, least: float = 0.0) -> Share:
+        """Count per item; `least`: the least that an answer may count."""
         hits, of = np.zeros(len(self.items)), np.zeros(len(self.items))
         for item, score in scored:
             hits[self._places[item]] += score
             of[self._places[item]] += 1
-        return Share(hits, of)
+        return Share(hits, of, least)
 
     def rate(self, answers: Iterable[Answer], is_hit: Callable[[Answer], bool]) -> Term:
         return 1, self.share((answer.item, float(is_hit(answer))) for answer in answers)

@@ -86,6 +86,4 @@ def ranged(row: Row | None, digits: int = 2) -> str:
 
 
 def p_value(test: SignTest | None) -> str:
-    if test is None:
-        return ""
-    return "< 0.0001" if test.p_value < 1e-4 else f"{test.p_value:.4f}"
+    return "" if test is None else test.said

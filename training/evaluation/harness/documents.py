@@ -21,14 +21,15 @@ from training.evaluation.conditions import Shown, persona_text
 from training.evaluation.intervals import Bootstrap, Share, estimate
 from training.evaluation.measures import DIFFERENCES
 from training.evaluation.readings import read_answer
+from training.evaluation.sheet import Group, group_of
 from training.evaluation.suites import load_suite, suite_path
 from training.items import DataInvalid, Item, Kind, from_line, to_line
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Scored = tuple[str, str, bool]
-"""An item's id, the condition it was asked under, and whether the answer was right."""
+Scored = tuple[str, Group, str, bool]
+"""An item's id and group, the condition it was asked under, and whether the answer was right."""
 
 
 def documents(
@@ -93,7 +94,9 @@ def judge_all(document: dict[str, str], replies: Sequence[str]) -> dict[str, Any
     ((name, is_right),) = judge(document, replies).items()
     counted: dict[str, Any] = {f"{name}_{condition}": is_right}
     if name == "accuracy":
-        scored: Scored = (document["id"], condition, is_right)
+        item = from_line(document["item"])
+        group = group_of(item.id, item.topic, item.entity)
+        scored: Scored = (item.id, group, condition, is_right)
         for difference, pair in DIFFERENCES.items():
             if condition in pair and Shown.INJECTED not in pair:
                 counted |= {f"{difference}{end}": scored for end in ("", "_low", "_high")}
@@ -103,9 +106,10 @@ def judge_all(document: dict[str, str], replies: Sequence[str]) -> dict[str, Any
 def _difference(name: str, end: str, scored: Sequence[Scored]) -> float:
     """A difference of two conditions, paired by item, by the functions of `personadual evaluate`:
     its `value`, or the `low` or `high` end of its interval; NaN where one was not asked."""
-    items = sorted({item for item, _condition, _is_right in scored})
+    groups = {item: group for item, group, _condition, _is_right in scored}
+    items = sorted(groups)
     first, second = (_share(items, scored, condition) for condition in DIFFERENCES[name])
-    found = estimate([(1, first), (-1, second)], Bootstrap(items))
+    found = estimate([(1, first), (-1, second)], Bootstrap([groups[item] for item in items]))
     return float("nan") if found is None else float(getattr(found, end))
 
 
@@ -114,7 +118,7 @@ def _share(items: Sequence[str], scored: Sequence[Scored], condition: Shown) -> 
 
     share = Share(hits=np.zeros(len(items)), of=np.zeros(len(items)))
     places = {item: place for place, item in enumerate(items)}
-    for item, asked, is_right in scored:
+    for item, _group, asked, is_right in scored:
         if asked == condition:
             share.hits[places[item]] += is_right
             share.of[places[item]] += 1
