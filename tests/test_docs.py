@@ -12,6 +12,7 @@ from app.commands.lazy import PLACES
 from app.schemas import Extension
 from app.settings import Settings
 from tests.test_metrics import NAMES
+from training.evaluation.compare import COMPARED
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -41,6 +42,12 @@ def test_every_metric_is_documented(name: str) -> None:
 @pytest.mark.parametrize("name", Extension.model_fields)
 def test_every_field_of_the_extension_is_documented(name: str) -> None:
     assert re.search(rf"^\| `{name}` \|", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", [*COMPARED, "claim_repeated", "isolation_gain"])
+def test_every_measure_is_documented(name: str) -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text()
+    assert re.search(rf"^\| [^|]*`{name}`", page, re.MULTILINE)
 
 
 def test_headers_and_commands_are_documented() -> None:
