@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from benchmarks.served import cell, evaluate_pocket, personadual, serving, serving_base
 from model.mode import Mode
+from training.evaluation.suites import POCKET
 from training.items import load_items, save_items
 
 
@@ -100,7 +101,7 @@ def train(
 
 def configured(folder: Path, arm: Arm, options: argparse.Namespace, seed: int) -> dict[str, Any]:
     source = options.sft_config if arm.recipe == "sft" else options.config
-    config = tomllib.loads(source.read_text(encoding="utf-8"))
+    config = _read(source)
     config.pop("dual", None)
     config |= {**arm.changes, "seed": seed, "out": str(folder / "run")}
     if arm.recipe == "dual-grpo":
@@ -142,7 +143,7 @@ def measure(folder: Path, checkpoint: Path, options: argparse.Namespace) -> None
 
 def measure_base(folder: Path, options: argparse.Namespace) -> None:
     """The untrained base on a vLLM without plug-ins, the persona in its system message."""
-    model = Path(tomllib.loads(options.config.read_text(encoding="utf-8"))["model"])
+    model = Path(_read(options.config)["model"])
     with serving_base(model, folder) as url:
         evaluate_pocket(url, model.name, folder / "evaluation", options.limit)
 
@@ -162,15 +163,19 @@ def table(folders: dict[str, list[Path]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def pin(options: argparse.Namespace) -> None:
+def pin(options: argparse.Namespace, suite: Path = POCKET) -> None:
     """Write down what this folder's arms are made of, or see that it is what they were made of.
 
     Raises:
         SystemExit: it is not.
     """
-    now: dict[str, Any] = {"limit": options.limit}
+    # The suite by its content alone: where trainings and figures are made may be two checkouts.
+    now = {"limit": options.limit, "model": _read(options.config)["model"], "suite": _digest(suite)}
     if options.only != [BASE]:  # nothing of a training is in the base's figures
         files = {name: getattr(options, name) for name in ("config", "sft_config", "calibration")}
+        files |= {
+            f"{name}'s data": Path(_read(files[name])["data"]) for name in ("config", "sft_config")
+        }
         files["sft"] = options.sft / "adapter_model.safetensors"
         now["steps"] = options.steps
         now |= {name: f"{path}, {_digest(path)}" for name, path in files.items()}
@@ -186,6 +191,10 @@ def pin(options: argparse.Namespace) -> None:
         if now == before:  # several of these may run at a time, and read this file
             return
     path.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+
+
+def _read(config: Path) -> dict[str, Any]:
+    return tomllib.loads(config.read_text(encoding="utf-8"))
 
 
 def _digest(path: Path) -> str:

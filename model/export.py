@@ -42,7 +42,6 @@ def export(
     # Heavy imports stay here: `personadual --help` must not wait for torch.
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with whole(folder) as work:
         say(f"reading {base}")
         network = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
@@ -65,8 +64,13 @@ def refuse_foreign(folder: Path) -> None:
     """Overwrite a checkpoint with a card, but nothing else: an adapter has a card, too.
 
     Raises:
-        CheckpointInvalid: `folder` has a content that is no checkpoint of ours.
+        CheckpointInvalid: `folder` has a content that is no checkpoint of ours, or it or what it
+            would lie in is a file.
     """
+    place = folder.resolve()
+    nearest = next(path for path in (place, *place.parents) if path.exists())
+    if not nearest.is_dir():
+        raise CheckpointInvalid(f"{nearest} is no folder; name another")
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not ((folder / FILE_NAME).is_file() and (folder / CONFIG).is_file()):
@@ -75,18 +79,28 @@ def refuse_foreign(folder: Path) -> None:
 
 @contextlib.contextmanager
 def whole(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` if the block succeeds."""
+    """A new folder that takes the place of `folder` if the block succeeds.
+
+    Of a link it takes the place of what the link names. The former one is removed last: what is
+    killed or fails before leaves one of the two whole.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    former = work.with_name(f"{work.name}-former")
     try:
         yield work
         work.chmod(0o755)
         for path in work.rglob("*"):  # several chat templates lie in a folder of their own
             path.chmod(0o755 if path.is_dir() else 0o644)
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(former)
         os.replace(work, folder)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if former.exists() and not folder.exists():
+            former.rename(folder)
+        for left in (work, former):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _base_of(adapter: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from argparse import Namespace
 from pathlib import Path
@@ -141,6 +142,55 @@ def test_the_base_minds_no_training(tmp_path: Path) -> None:
         pin(options(tmp_path, "--steps", "3"))
     with pytest.raises(SystemExit, match="limit"):
         pin(options(tmp_path, *alone, "--limit", "3"))
+
+
+def test_the_base_of_another_model_is_another_base(tmp_path: Path) -> None:
+    """Its row would stay in the table of the arms."""
+    other = tmp_path / "other.toml"
+    text = (CONFIGS / "pocket-dual-grpo-cpu.toml").read_text()
+    other.write_text(text.replace("untrained/pocket", "untrained/other"))
+    pin(options(tmp_path, "--only", BASE))
+    with pytest.raises(SystemExit, match=r"other settings \(model\)"):
+        pin(options(tmp_path, "--only", BASE, "--only", "SFT only", "--config", str(other)))
+    with pytest.raises(SystemExit, match=r"other settings \(model\)"):
+        pin(options(tmp_path, "--only", BASE, "--config", str(other)))
+
+
+@pytest.mark.parametrize("flag", ["--config", "--sft-config"])
+def test_other_items_to_train_need_another_folder(tmp_path: Path, flag: str) -> None:
+    """In a file of the same name; what they are says nothing of the base."""
+    data, config = tmp_path / "items.jsonl", tmp_path / "config.toml"
+    data.write_text("one")
+    config.write_text(to_toml({"model": "base", "data": str(data)}))
+    asked = ("--config", str(config), flag, str(config))
+    pin(options(tmp_path, *asked))
+    pin(options(tmp_path, *asked))
+    data.write_text("two")
+    name = flag.strip("-").replace("-", "_")
+    with pytest.raises(SystemExit, match=rf"\(.*{name}'s data.*\)"):
+        pin(options(tmp_path, *asked))
+    pin(options(tmp_path, *asked, "--only", BASE))
+
+
+def test_other_held_out_items_need_another_folder(tmp_path: Path) -> None:
+    """Of the base, too: all rows of a table were asked the same."""
+    suite = tmp_path / "held_out.jsonl"
+    suite.write_text("one")
+    for only in ((), ("--only", BASE)):
+        pin(options(tmp_path, *only), suite)
+    suite.write_text("two")
+    for only in ((), ("--only", BASE)):
+        with pytest.raises(SystemExit, match=r"other settings \(suite\)"):
+            pin(options(tmp_path, *only), suite)
+
+
+def test_a_folder_that_is_older_than_a_setting_goes_on(tmp_path: Path) -> None:
+    pin(options(tmp_path))
+    path = tmp_path / "settings.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({name: settings[name] for name in ("limit", "steps", "config")}))
+    pin(options(tmp_path))
+    assert json.loads(path.read_text()).keys() == settings.keys()
 
 
 def test_chosen_arms_alone(tmp_path: Path) -> None:

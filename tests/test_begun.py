@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from training.begun import BEGUN, ENDED, begin
+from training.begun import BEGUN, ENDED, LOG, begin
 from training.config import Config, ConfigInvalid, DualGrpoConfig, SftConfig
 from training.credit import DualAdvantageConfig
 from training.hardware import require_processes
@@ -23,11 +23,11 @@ def config(tmp_path: Path) -> SftConfig:
     return SftConfig(model=tmp_path, data=data, out=tmp_path / "run", epochs=1, use_cpu=True)
 
 
-def train(out: Path) -> None:
-    """A first checkpoint, whole."""
-    state = out / "checkpoints" / "checkpoint-1" / "trainer_state.json"
+def train(out: Path, steps: int = 1, epoch: float = 0.01) -> None:
+    """A checkpoint, whole."""
+    state = out / "checkpoints" / f"checkpoint-{steps}" / "trainer_state.json"
     state.parent.mkdir(parents=True)
-    state.write_text("{}")
+    state.write_text(json.dumps({"global_step": steps, "epoch": epoch}))
 
 
 def changed(config: SftConfig, **fields: Any) -> SftConfig:
@@ -51,6 +51,54 @@ def test_more_steps_go_on(config: SftConfig) -> None:
     longer = changed(config, epochs=2)
     assert not begin(longer)
     assert not begin(longer), "killed before it ended, it has not ended"
+
+
+def test_fewer_epochs_than_were_trained_are_refused(config: SftConfig) -> None:
+    """transformers would do no step, and the weights of two epochs be those of a run of one."""
+    two = changed(config, epochs=2)
+    begin(two)
+    train(config.out, 6, 2.0)
+    (config.out / ENDED).touch()
+    for _ in range(2):
+        with pytest.raises(
+            ConfigInvalid, match=r"2\.00 epochs \(6 steps\).* epochs = 1\.0; choose"
+        ):
+            begin(config)
+    assert begin(two), "what was refused has changed nothing"
+    assert not begin(changed(config, epochs=3))
+
+
+def test_a_part_of_a_step_is_a_step(config: SftConfig) -> None:
+    """Of 3 steps an epoch 1.5 epochs are 5, which end at 1.67; so are 1.6, and 1.3 are 4."""
+    begin(changed(config, epochs=1.5))
+    train(config.out, 5, 5 / 3)
+    assert not begin(changed(config, epochs=1.5))
+    assert not begin(changed(config, epochs=1.6))
+    with pytest.raises(ConfigInvalid, match=r"epochs = 1\.3"):
+        begin(changed(config, epochs=1.3))
+
+
+def test_fewer_steps_than_were_trained_are_refused(config: SftConfig, tmp_path: Path) -> None:
+    """Where `max_steps` is set `epochs` says nothing."""
+    run = DualGrpoConfig(model=tmp_path, data=config.data, out=tmp_path / "dual", max_steps=40)
+    begin(run)
+    train(run.out, 20, 0.5)
+    with pytest.raises(ConfigInvalid, match=r"0\.50 epochs \(20 steps\).* max_steps = 10; choose"):
+        begin(run.model_copy(update={"max_steps": 10}))
+    with pytest.raises(ConfigInvalid, match=r"epochs = 0\.25; choose"):
+        begin(run.model_copy(update={"max_steps": None, "epochs": 0.25}))
+    assert not begin(run.model_copy(update={"max_steps": 20, "epochs": 0.25}))
+
+
+def test_a_torn_line_of_the_log_is_cut_off_before_more_are_added(config: SftConfig) -> None:
+    """What a full disk or a lost one left would else spoil the next line, too."""
+    begin(config)
+    train(config.out)
+    log = config.out / LOG
+    for left in (b'{"step": 1}\n{"st', b'{"step": 1}\n', b'{"step": 1}\n\0\0\0'):
+        log.write_bytes(left)
+        begin(config)
+        assert log.read_bytes() == b'{"step": 1}\n'
 
 
 def test_another_run_is_refused(config: SftConfig) -> None:

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from model.decision import sigmoid
-from training.calibrate import expected_calibration_error, fit
+from training.calibrate import MIN_SLOPE, expected_calibration_error, fit
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.4, -1.0), (2.5, 0.7)])
@@ -34,6 +34,19 @@ def test_modes_that_part_without_an_error_have_a_finite_slope() -> None:
 
 def test_scores_that_say_the_opposite_never_turn_the_gate_round() -> None:
     assert fit([-1.0, 1.0, -1.0, 1.0], [True, False, True, False]).slope > 0
+
+
+@pytest.mark.parametrize(("mean", "share"), [(5.0, 0.0), (-40.0, 1.5), (0.0, -1.0)])
+def test_scores_that_say_nothing_leave_the_base_rate(mean: float, share: float) -> None:
+    """Wherever the scores lie: the intercept is that of the slope that is kept, and no other's."""
+    rng = random.Random(3)
+    scores = [rng.gauss(mean, 1) for _ in range(4_000)]
+    flags = [rng.random() < sigmoid(share - 0.8 * (score - mean)) for score in scores]
+    found = fit(scores, flags)
+    assert found.slope == MIN_SLOPE
+    probabilities = [found.probability(score) for score in scores]
+    assert sum(probabilities) / 4_000 == pytest.approx(sum(flags) / 4_000, abs=1e-3)
+    assert max(probabilities) - min(probabilities) < 0.01
 
 
 @pytest.mark.parametrize(

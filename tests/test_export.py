@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,30 @@ import pytest
 
 from model.card import Card, load_card, save_card
 from model.errors import CheckpointInvalid
-from model.export import export
+from model.export import export, whole
+
+REPLACING = """
+import os, signal, sys
+from pathlib import Path
+from model.export import whole
+
+folder, event, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+seen = []
+
+def hook(name, arguments):
+    if name != event or event == "os.rename" and Path(arguments[1]) != folder:
+        return
+    seen.append(name)
+    if what == "kill" and len(seen) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "fail" and len(seen) == 1:
+        raise OSError("the disk is gone")
+
+with whole(folder) as work:
+    (work / "content").write_text("new")
+    sys.addaudithook(hook)
+"""
+"""Puts a new folder in the place of another; killed, or failing, at an event of Python's own."""
 
 
 @pytest.fixture
@@ -70,6 +96,47 @@ def test_the_checkpoint_is_what_base_and_adapter_are_together(
         wanted, found = both(ids).logits, merged(ids).logits
         assert torch.allclose(wanted, found, atol=1e-3)
         assert not torch.allclose(base(ids).logits, found, atol=1e-1)
+
+
+@pytest.mark.parametrize(
+    ("event", "what", "left"), [("os.remove", "kill", "new"), ("os.rename", "fail", "old")]
+)
+def test_a_folder_in_whose_place_another_comes_is_never_half_of_one(
+    tmp_path: Path, event: str, what: str, left: str
+) -> None:
+    """Killed while the former one is removed, or where the new one cannot be put in its place."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    for name in ("content", "a", "b"):
+        (folder / name).write_text("old")
+    command = [sys.executable, "-c", REPLACING, str(folder), event, what]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode == -signal.SIGKILL) == (what == "kill"), done.stderr
+    assert ("the disk is gone" in done.stderr) == (what == "fail")
+    names = {path.name for path in folder.iterdir()}
+    assert names == ({"content"} if left == "new" else {"content", "a", "b"})
+    assert (folder / "content").read_text() == left
+
+
+def test_what_a_link_names_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    """The checkpoint may lie on another disk, where there is room."""
+    place, link = tmp_path / "disk" / "checkpoint", tmp_path / "checkpoint"
+    link.symlink_to(place)
+    for content in ("old", "new"):  # nothing there at first, not even the disk's folder
+        with whole(link) as work:
+            (work / "content").write_text(content)
+        assert (place / "content").read_text() == content
+    assert link.is_symlink()
+    assert [path.name for path in place.parent.iterdir()] == ["checkpoint"]
+
+
+@pytest.mark.parametrize("target", ["letter.txt", "letter.txt/checkpoint", "link"])
+def test_a_file_is_no_place_for_a_checkpoint(adapter: Path, tmp_path: Path, target: str) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    (tmp_path / "link").symlink_to(tmp_path / "letter.txt" / "checkpoint")
+    with pytest.raises(CheckpointInvalid, match=r"letter\.txt is no folder; name another"):
+        export(adapter, tmp_path / target)
+    assert (tmp_path / "letter.txt").read_text() == "dear"
 
 
 def test_whoever_serves_may_read_it(adapter: Path, tiny: Path, tmp_path: Path) -> None:

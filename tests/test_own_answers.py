@@ -22,6 +22,7 @@ from training.items import Item, Kind, Trace, load_items, save_items
 
 HELD_OUT = Path(__file__).parents[1] / "training" / "pocket" / "data" / "held_out.jsonl"
 COMMAND = "from training.data.cli import data_app; data_app()"
+PERSONAL_CHAT = (Kind.CHAT, Mode.PERSONALIZED)
 IN, OUT = "items.jsonl", "own.jsonl"
 SAID = "It asks for a sum.\n\n<answer>{}</answer>"
 
@@ -33,8 +34,8 @@ def server() -> Iterator[ScriptedTeacher]:
 
 @pytest.fixture
 def items(tmp_path: Path) -> list[Item]:
-    """One of each kind, a fact first."""
-    whole = load_items(HELD_OUT)
+    """One of each kind, a fact first; the chat turn asks for general mode, as the fact does."""
+    whole = [item for item in load_items(HELD_OUT) if (item.kind, item.mode) != PERSONAL_CHAT]
     found = [next(item for item in whole if item.kind is kind) for kind in Kind]
     save_items(found, tmp_path / IN)
     return found

@@ -11,7 +11,7 @@ import pytest
 import typer.testing
 
 from model.card import Card, load_card, save_card
-from model.mode import Mode
+from model.mode import Mode, Tags
 from training.calibrate import _halves, calibrate
 from training.cli import train_app
 from training.items import Condition, DataInvalid, Item, load_items, save_items
@@ -49,6 +49,44 @@ def test_the_command_writes_the_card(checkpoint: Path, items: list[Item], tmp_pa
     save_items([*items[100:140], *items[40:60]], data)
     calibrate(checkpoint, data, count=20, seed=42)
     assert load_card(checkpoint)[0].calibration == first.calibration
+
+
+def test_figures_of_another_calibration_are_not_kept(
+    checkpoint: Path, items: list[Item], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`mode_agreement` and the like were measured with it; with the same one they still hold."""
+    data = tmp_path / "items.jsonl"
+    save_items(items[:20], data)
+    figures = {"figures": {"mode_agreement": [0.9, 0.8, 1.0]}}
+    save_card(replace(Card(), evaluation=figures), checkpoint)
+    calibrate(checkpoint, data, count=20, seed=42)
+    assert load_card(checkpoint)[0].evaluation == {}
+    assert "its figures were measured with another calibration" in caplog.text
+    caplog.clear()
+    save_card(replace(load_card(checkpoint)[0], evaluation=figures), checkpoint)
+    calibrate(checkpoint, data, count=20, seed=42)
+    assert load_card(checkpoint)[0].evaluation == figures
+    assert "another calibration" not in caplog.text
+
+
+def test_a_choice_that_says_nothing_is_told(
+    checkpoint: Path, items: list[Item], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A random model's choice leans to one side by chance; with the tags exchanged to the other."""
+    data = tmp_path / "items.jsonl"
+    save_items(items[:40], data)
+    tags = Card().tags
+    exchanged = Tags(general=tags.personalized, personalized=tags.general)
+    is_told = []
+    for card in (Card(), Card(tags=exchanged)):
+        save_card(card, checkpoint)
+        caplog.clear()
+        told = ["calibrate", str(checkpoint), str(data), "--count", "40"]
+        result = typer.testing.CliRunner().invoke(train_app, told)
+        assert result.exit_code == 0, result.output
+        is_told.append("choice does not tell the modes apart: each probability is" in caplog.text)
+        assert ("slope 0.0010" in result.output) == is_told[-1]
+    assert sorted(is_told) == [False, True]
 
 
 def test_items_of_one_kind_are_refused_before_a_model_is_read(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,11 @@ FREE = frozenset(
 def begin(config: Config) -> bool:
     """Write down what a run is made of, or see that it is what it was begun with.
 
-    With other numbers of steps it goes on. Where nothing was trained yet it may be another one.
-    Returns whether it has ended already.
+    With other numbers of steps it goes on, if no more were done. Where nothing was trained yet it
+    may be another one. Returns whether it has ended already.
 
     Raises:
-        ConfigInvalid: it was begun with other settings, data or adapter.
+        ConfigInvalid: it was begun with other settings, data or adapter, or has done more steps.
     """
     now = _made_of(config)
     path, ended = config.out / BEGUN, config.out / ENDED
@@ -50,17 +51,47 @@ def begin(config: Config) -> bool:
                 f"{config.out} was begun with other settings ({said}); choose another out, or"
                 " remove it"
             )
+        if STEPS.intersection(changed):
+            _require_unpassed(config.out, now)
         if not changed and ended.exists():
             return True
         ended.unlink(missing_ok=True)
         if changed and not has_trained:
             (config.out / LOG).unlink(missing_ok=True)  # of the other run
     config.out.mkdir(parents=True, exist_ok=True)
+    _cut_off_torn(config.out / LOG)
     # Whole or not at all; each process of a run writes the same.
     work = path.with_name(f".{BEGUN}.{os.getpid()}")
     work.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
     work.replace(path)
     return False
+
+
+def _require_unpassed(out: Path, now: dict[str, Any]) -> None:
+    """transformers does no step where enough are done: the weights of more would pass for those of
+    fewer."""
+    last = last_complete(out / CHECKPOINTS)
+    state = json.loads((last / "trainer_state.json").read_bytes()) if last else {}
+    steps = state.get("global_step", 0)
+    if not steps:
+        return
+    name = "epochs" if now.get("max_steps") is None else "max_steps"
+    asked = now[name]
+    if name == "epochs":
+        # A part of a step is a whole one, but for what the division itself leaves.
+        asked = math.ceil(asked * steps / state["epoch"] - 1e-6)
+    if asked < steps:
+        raise ConfigInvalid(
+            f"{out} has trained {state['epoch']:.2f} epochs ({steps} steps) already, more than"
+            f" {name} = {now[name]}; choose another out, or remove it"
+        )
+
+
+def _cut_off_torn(log: Path) -> None:
+    """What a full disk or a lost power left of a line would spoil the next one, too."""
+    if log.exists():
+        with log.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _made_of(config: Config) -> dict[str, Any]:

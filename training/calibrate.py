@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -19,18 +20,22 @@ from training.items import DataInvalid, Item, load_items, require_personas
 from training.probe import mode_log_odds, parting_prompts, read_tag_ids
 from training.rows import Asked, as_evaluated, evaluated_conditions
 
+logger = logging.getLogger("personadual.training")
+
 STEPS = 100
 MIN_SLOPE = 1e-3
+"""Where the likeliest slope is lower, the score does not tell the modes apart."""
 BINS = 10
 
 
 def fit(
     scores: Sequence[float], is_personalized: Sequence[bool], threshold: float = 0.5
 ) -> Calibration:
-    """Slope and intercept of the likeliest logistic curve, by Newton's method.
+    """Slope and intercept of the likeliest logistic curve.
 
     The targets are Platt's: `(n + 1) / (n + 2)` in place of 1, so that scores which part the modes
-    without an error still have a finite slope, and a probability stays short of certainty.
+    without an error still have a finite slope, and a probability stays short of certainty. Where
+    they do not tell the modes apart, the slope is `MIN_SLOPE` and the probability the base rate.
 
     Raises:
         ValueError: a mode has no example, or a score is not finite.
@@ -43,7 +48,18 @@ def fit(
         raise ValueError("a score is not finite")
     high, low = (count + 1) / (count + 2), 1 / (others + 2)
     targets = [high if flag else low for flag in is_personalized]
-    slope, intercept = 1.0, 0.0
+    slope, intercept = _likeliest(scores, targets, 1.0)
+    if slope < MIN_SLOPE:
+        # The intercept goes with its slope: beside another one it is off by all of a mean score.
+        slope, intercept = _likeliest(scores, targets, MIN_SLOPE, is_fixed=True)
+    return Calibration(slope, intercept, threshold)
+
+
+def _likeliest(
+    scores: Sequence[float], targets: Sequence[float], slope: float, *, is_fixed: bool = False
+) -> tuple[float, float]:
+    """By Newton's method, from this slope; where it is fixed, the intercept for it."""
+    intercept = 0.0
     loss = _loss(scores, targets, slope, intercept)
     for _ in range(STEPS):
         ps = [sigmoid(slope * score + intercept) for score in scores]
@@ -53,6 +69,8 @@ def fit(
         aa = sum(w * s * s for w, s in zip(weights, scores, strict=True)) + 1e-9
         ab = sum(w * s for w, s in zip(weights, scores, strict=True))
         bb = sum(weights) + 1e-9
+        if is_fixed:
+            by_slope, aa, ab = 0.0, 1.0, 0.0
         det = aa * bb - ab * ab
         step = (
             (bb * by_slope - ab * by_intercept) / det,
@@ -70,8 +88,7 @@ def fit(
         if loss - new < 1e-12:
             break
         loss = new
-    # A slope that is not positive says that the score does not tell the modes apart.
-    return Calibration(max(slope, MIN_SLOPE), intercept, threshold)
+    return slope, intercept
 
 
 def expected_calibration_error(probabilities: Sequence[float], is_true: Sequence[bool]) -> float:
@@ -115,7 +132,8 @@ def calibrate(
 
     Each is asked once under every condition under which evaluation expects a mode. Returns the
     calibration with the expected calibration error on the items of the other half, on whose
-    entities it was not fitted. `note` hears how many prompts were read, of how many.
+    entities it was not fitted. `note` hears how many prompts were read, of how many. Figures of an
+    evaluation under another calibration go out of the card: its choices were others.
 
     Raises:
         DataInvalid: `data` cannot be used: a line is no item or lacks a persona, or all of a half
@@ -144,7 +162,18 @@ def calibrate(
         [trial.probability(log_odds) for log_odds in scores[fitted:]], flags[fitted:]
     )
     calibration = fit(scores, flags, card.calibration.threshold)
-    save_card(dataclasses.replace(card, calibration=calibration), model)
+    if calibration.slope <= MIN_SLOPE:
+        logger.warning(
+            "the model's choice does not tell the modes apart: each probability is the base rate"
+        )
+    evaluation = card.evaluation if calibration == card.calibration else {}
+    if evaluation != card.evaluation:
+        logger.warning(
+            "%s: its figures were measured with another calibration and are taken out of its card",
+            model,
+        )
+    card = dataclasses.replace(card, calibration=calibration, evaluation=evaluation)
+    save_card(card, model)
     return calibration, error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 from dataclasses import replace
@@ -70,9 +71,15 @@ def write_run(config: Config, recipe: str, state: Any) -> None:
 
 
 def _logged(folder: Path, name: str) -> list[float]:
-    """What `steps.jsonl` says of one figure: the costs are those of this machine, not the run's."""
-    lines = map(json.loads, (folder / LOG).read_text(encoding="utf-8").splitlines())
-    return [line[name] for line in lines if name in line]
+    """What `steps.jsonl` says of one figure: the costs are those of this machine, not the run's.
+
+    A line that a full disk or a lost power tore is left out: no run fails for what it has cost.
+    """
+    found = []
+    for line in (folder / LOG).read_bytes().splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return [line[name] for line in found if name in line]
 
 
 def trained_card(config: Config, recipe: str, state: Any) -> Card:

@@ -86,7 +86,8 @@ async def ask(
 async def with_own_answers(items: Sequence[Item], teacher: Teacher, board: Board) -> Own:
     """Items whose general trace is the model's reply.
 
-    What asks for general mode keeps no other trace: what is right is not to be learnt here.
+    A fact keeps no other trace: what is right is not to be learnt here. What else there is, a chat
+    turn too that asks for general mode, keeps that of its persona.
 
     Raises:
         TeacherFailed: the model cannot be asked, or no reply can be used.
