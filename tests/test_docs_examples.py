@@ -129,9 +129,9 @@ def test_the_configurations_that_are_shown_can_be_read(tmp_path: Path) -> None:
     for text, kind in ((sft, SftConfig), (dual, DualGrpoConfig)):
         path = tmp_path / "shown.toml"
         path.write_text(text)
-        config = read_config(path, kind)
-        assert config.chat_template_kwargs == {"enable_thinking": False}
+        read_config(path, kind)
     first, second, settled = map(tomllib.loads, (sft, dual, settle))
+    assert first["chat_template_kwargs"] == {"enable_thinking": False}  # the others have it from it
     assert second["adapter"] == f"{first['out']}/adapter"
     assert settled["adapter"] == f"{second['out']}/adapter"
     del first["lora_rank"]

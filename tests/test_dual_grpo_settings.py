@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from model.card import Card
+from model.card import Card, save_card
 from model.mode import Tags
 from training.cards import base_card, card_of
 from training.config import ConfigInvalid, DualGrpoConfig, SftConfig, read_config
@@ -160,3 +160,11 @@ def test_qwen3_does_not_think_by_itself(config: DualGrpoConfig) -> None:
     told = arguments(added, base_card(added))["chat_template_kwargs"]
     assert told == {"enable_thinking": False}
     assert replace(base_card(added), chat_template_kwargs={}) == base_card(config)
+
+
+def test_an_adapter_goes_on_with_its_own_prompts(config: DualGrpoConfig, tmp_path: Path) -> None:
+    """Its base, which has no card, cannot say how. What the configuration says goes first."""
+    save_card(Card(chat_template_kwargs={"enable_thinking": False, "style": "a"}), tmp_path)
+    added = {"adapter": tmp_path, "chat_template_kwargs": {"style": "b"}}
+    found = base_card(config.model_copy(update=added))
+    assert found.chat_template_kwargs == {"enable_thinking": False, "style": "b"}

@@ -26,10 +26,12 @@ def card_of(folder: Path) -> Card:
 
 
 def base_card(config: Config) -> Card:
-    """The card of the checkpoint that a run begins with, and what the configuration adds to it."""
+    """The card of the checkpoint that a run begins with, and what adapter and configuration add to
+    it: an adapter that is trained on goes on with the prompts that it was trained under."""
     card = card_of(config.model)
-    kwargs = {**card.chat_template_kwargs, **config.chat_template_kwargs}
-    return replace(card, chat_template_kwargs=kwargs)
+    before = card if config.adapter is None else load_card(config.adapter)[0]
+    kwargs = {**card.chat_template_kwargs, **before.chat_template_kwargs}
+    return replace(card, chat_template_kwargs=kwargs | config.chat_template_kwargs)
 
 
 @cache

@@ -40,7 +40,8 @@ class Config(BaseModel, ABC):
     use_cpu: bool = False
     bf16: bool = False
     chat_template_kwargs: dict[str, Any] = {}
-    """For the chat template, beside those of the base's card; the trained card has them too."""
+    """For the chat template, beside those in the cards of base and adapter; the trained card has
+    them too."""
     max_items: Annotated[int, Field(ge=1)] | None = None
     save_steps: Annotated[int, Field(ge=1)] = 100
     adapter: Path | None = None
