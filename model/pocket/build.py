@@ -47,10 +47,11 @@ def build(
     """
     gguf = _find_weights()
     refuse_foreign(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(folder.parent).free < NEEDED_BYTES:
+    parent = folder.resolve().parent  # a link's content lies where it points
+    parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(parent).free < NEEDED_BYTES:
         raise CheckpointInvalid(
-            f"{folder.parent} has less than {NEEDED_BYTES / 1e9:.1f} GB free; make room or name"
+            f"{parent} has less than {NEEDED_BYTES / 1e9:.1f} GB free; make room or name"
             " another folder"
         )
     with whole(folder) as work:
