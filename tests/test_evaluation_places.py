@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from typer.testing import CliRunner
 from model.card import FILE_NAME
 from tests.evaluation_bench import Bench, bench
 from tests.simulated_endpoint import MODEL, facts
-from training.evaluation.answers import ANSWERS
+from training.evaluation.answers import ANSWERS, read_answers
 from training.evaluation.cli import evaluate_app
 
 
@@ -41,6 +44,27 @@ def test_a_run_needs_a_folder_that_can_be_written_to(tmp_path: Path) -> None:
         assert f"{run} cannot be written: No such file" in evaluated(found, run)
         assert found.served.seen == []
     assert note.read_text() == "mine"
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    """A limit on a file's size stands for it: the kernel refuses the write just so."""
+
+    def bound() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
+
+    with bench(tmp_path, facts(30)) as found:
+        told = ["--url", found.served.url, "--model", MODEL, "--suite", str(found.suite)]
+        command = [sys.executable, "-m", "app", "evaluate", *told, "--out", str(found.out)]
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=bound)
+        assert done.returncode == 1
+        said = " ".join(done.stderr.split())
+        assert f"{found.out / ANSWERS} cannot be written: File too large" in said
+        assert "Traceback" not in said
+        kept = len(read_answers(found.out))
+        assert 0 < kept < 90
+        found.served.seen.clear()
+        found.call()
+        assert len(found.served.seen) == 90 - kept
 
 
 def test_answers_need_a_file(tmp_path: Path) -> None:

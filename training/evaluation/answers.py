@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -160,14 +160,16 @@ def writing(folder: Path) -> Iterator[TextIO]:
         DataInvalid: the file cannot be opened.
     """
     path = folder / ANSWERS
-    with _opened(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunDiffers(f"another process is writing to {path}") from error
+    file = _opened(path)
+    try:
+        _lock(file, path)
         whole = path.read_bytes()
         file.truncate(whole.rfind(b"\n") + 1)
         yield file
+    finally:
+        # Each answer is flushed. One that could not be has been told of, and is tried once more.
+        with suppress(OSError):
+            file.close()
 
 
 def _opened(path: Path) -> TextIO:
@@ -177,9 +179,27 @@ def _opened(path: Path) -> TextIO:
         raise DataInvalid(f"{path} cannot be written: {error.strerror}") from error
 
 
+def _lock(file: TextIO, path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunDiffers(f"another process is writing to {path}") from error
+
+
 def write_answer(file: TextIO, answer: Answer) -> None:
+    """Add an answer, whole or not at all for who reads it.
+
+    Raises:
+        DataInvalid: it cannot be written.
+    """
     file.write(json.dumps(asdict(answer), ensure_ascii=False, allow_nan=False) + "\n")
-    file.flush()
+    try:
+        file.flush()
+    except OSError as error:
+        raise DataInvalid(
+            f"{file.name} cannot be written: {error.strerror}; what was answered before is kept,"
+            " and the same command goes on"
+        ) from error
 
 
 def without_failed(answers: Sequence[Answer]) -> list[Answer]:

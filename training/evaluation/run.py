@@ -45,7 +45,11 @@ async def ask_all(
     concurrency: int,
     again: bool = False,
 ) -> None:
-    """Ask what the folder holds no answer to; with `again`, also what failed before."""
+    """Ask what the folder holds no answer to; with `again`, also what failed before.
+
+    Raises:
+        DataInvalid: an answer cannot be written. Those before it are kept.
+    """
     with writing(folder) as file:
         known = read_answers(folder) if (folder / ANSWERS).exists() else []
         done = {answer.key for answer in (without_failed(known) if again else known)}
@@ -53,7 +57,10 @@ async def ask_all(
         if not open_asks:
             return
         with _progress(console, len(asks), len(asks) - len(open_asks)) as heard:
-            await _work(endpoint, open_asks, plan, file, heard, concurrency)
+            try:
+                await _work(endpoint, open_asks, plan, file, heard, concurrency)
+            except ExceptionGroup as failed:  # of workers, which fail alike
+                raise failed.exceptions[0] from failed
 
 
 async def _work(
