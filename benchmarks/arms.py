@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.served import cell, evaluate_pocket, personadual, serving, serving_base
+from benchmarks.served import cell, evaluate_pocket, markdown, personadual, serving, serving_base
 from model.mode import Mode
 from training.evaluation.suites import POCKET
 from training.items import load_items, save_items
@@ -150,17 +150,14 @@ def measure_base(folder: Path, options: argparse.Namespace) -> None:
 
 def table(folders: dict[str, list[Path]]) -> str:
     """Markdown: an arm per row, percentages with 95 % intervals; of several seeds, each."""
-    lines = [
-        "| arm | " + " | ".join(name for name, *_ in ROWS) + " |",
-        "| --- |" + " --- |" * len(ROWS),
-    ]
+    rows = []
     for arm, runs in folders.items():
         ended = [run for run in runs if (run / "evaluated.ended").exists()]
         reports = [json.loads((run / REPORT).read_bytes()) for run in ended]
         if reports:
             cells = ("<br>".join(cell(report, *row) for report in reports) for _, *row in ROWS)
-            lines.append(f"| {arm} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            rows.append([arm, *cells])
+    return markdown(["arm", *(name for name, *_ in ROWS)], rows)
 
 
 def pin(options: argparse.Namespace, suite: Path = POCKET) -> None:

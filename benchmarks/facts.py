@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import fingerprint
-from benchmarks.served import Serve, cell, evaluate, serving, serving_base
+from benchmarks.served import Serve, cell, evaluate, markdown, serving, serving_base
 from training.evaluation.suites import POCKET
 from training.items import Condition, Item, Kind, load_items, save_items
 
@@ -34,14 +34,11 @@ def facts(items: Iterable[Item]) -> list[Item]:
 
 def table(reports: dict[str, dict[str, Any]]) -> str:
     """Markdown: a checkpoint per row, in hundreds, with 95 % intervals."""
-    lines = [
-        "| checkpoint | " + " | ".join(name for name, *_ in ROWS) + " |",
-        "| --- |" + " --- |" * len(ROWS),
-    ]
-    for name, report in reports.items():
-        cells = (cell(report, *row, "auto/shared") for _, *row in ROWS)
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    rows = (
+        [name, *(cell(report, *row, "auto/shared") for _, *row in ROWS)]
+        for name, report in reports.items()
+    )
+    return markdown(["checkpoint", *(name for name, *_ in ROWS)], rows)
 
 
 def measure(
@@ -70,6 +67,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/facts"))
     parser.add_argument("--limit", type=int, help="facts to ask, instead of all")
     options = parser.parse_args()
+    if not options.checkpoints and options.base is None:
+        parser.error("name a checkpoint, or the --base")
     chosen = [(path, serving) for path in options.checkpoints]
     chosen += [] if options.base is None else [(options.base, serving_base)]
     print(table(measure(chosen, options.out, options.limit)))

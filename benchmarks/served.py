@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,12 @@ def evaluate_pocket(
         *(url, model, out, "--suite", "pocket", "--forced", "--limit", limit),
         *("--conditions", "none,aligned,unaligned,injected", "--isolation", isolation),
     )
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def cell(report: dict[str, Any], measure: str, part: str, way: str) -> str:
